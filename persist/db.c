@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "persist/internal.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+// SQLITE_OPEN_NOFOLLOW: the path is the one that realpath gave and that we locked; a link put there
+// since is refused. The other way, O_NOFOLLOW on a descriptor of our own, is closed: closing it
+// would drop the POSIX locks of every connection in the process. NOMUTEX, because each connection
+// has one user at a time by construction. Names that begin with "file:" cannot come in, for a
+// canonical path begins with a slash.
+static int open_flags(unsigned flags)
+{
+    int f = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_PRIVATECACHE;
+    if (flags & RQCI_DB_READ_ONLY)
+        return f | SQLITE_OPEN_READONLY;
+    f |= SQLITE_OPEN_READWRITE;
+    return flags & RQCI_DB_CREATE ? f | SQLITE_OPEN_CREATE : f;
+}
+
+static rqc_err set_wal(sqlite3 *db, rqci_errbuf *err)
+{
+    sqlite3_stmt *st = NULL;
+    rqc_err e = rqci_db_prepare(db, "PRAGMA journal_mode = WAL", false, &st, err);
+    if (e)
+        return e;
+    const int rc = sqlite3_step(st);
+    if (rc != SQLITE_ROW) {
+        e = rqci_sqlite_err(db, rc, "journal_mode = WAL", err);
+    } else {
+        const char *mode = (const char *)sqlite3_column_text(st, 0);
+        if (!mode || strcmp(mode, "wal") != 0)
+            e = rqci_fail(err, RQC_IO,
+                          "the database cannot use a write-ahead log here (journal mode %s)",
+                          mode ? mode : "unknown");
+    }
+    sqlite3_finalize(st);
+    return e;
+}
+
+// Foreign schemas are not trusted: no functions of theirs with side effects, no shadow tables
+// written, cells checked.
+static rqc_err configure(sqlite3 *db, unsigned flags, int busy_ms, rqci_errbuf *err)
+{
+    sqlite3_extended_result_codes(db, 1);
+    sqlite3_busy_timeout(db, busy_ms);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    rqc_err e = rqci_db_exec(
+        db,
+        "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY;"
+        "PRAGMA recursive_triggers = OFF; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL;"
+        "PRAGMA wal_autocheckpoint = 0;",
+        err);
+    int64_t version;
+    if (!e)
+        e = rqci_db_int(db, "PRAGMA schema_version", &version, err);
+    if (!e && (flags & RQCI_DB_WRITE))
+        e = set_wal(db, err);
+    if (!e)
+        e = rqci_db_exec(db,
+                         flags & RQCI_DB_WRITE ? "PRAGMA cache_size = -16384"
+                                               : "PRAGMA query_only = ON",
+                         err);
+    return e;
+}
+
+rqc_err rqci_db_open(const char *path, unsigned flags, int busy_ms, sqlite3 **ret_db,
+                     rqci_errbuf *err)
+{
+    sqlite3 *db = NULL;
+    const int rc = sqlite3_open_v2(path, &db, open_flags(flags), NULL);
+    rqc_err e = rqci_sqlite_err(db, rc, "open", err);
+    // The records hold credentials: not for everybody. Before there is anything in it, and -wal and
+    // -shm take after it.
+    struct stat st;
+    if (!e && (flags & RQCI_DB_CREATE) && stat(path, &st) == 0 && st.st_size == 0)
+        (void)chmod(path, st.st_mode & 0660);
+    if (!e)
+        e = configure(db, flags, busy_ms, err);
+    if (e) {
+        sqlite3_close_v2(db);
+        return rqci_fail_within(err, e, "%s", path);
+    }
+    *ret_db = db;
+    return RQC_OK;
+}
+
+rqc_err rqci_db_exec(sqlite3 *db, const char *sql, rqci_errbuf *err)
+{
+    const int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+    if (rc == SQLITE_OK)
+        return RQC_OK;
+    return rqci_sqlite_err(db, rc, "database", err);
+}
+
+rqc_err rqci_db_prepare(sqlite3 *db, const char *sql, bool keep, sqlite3_stmt **ret_stmt,
+                        rqci_errbuf *err)
+{
+    sqlite3_stmt *st = NULL;
+    const int rc = sqlite3_prepare_v3(db, sql, -1, keep ? SQLITE_PREPARE_PERSISTENT : 0, &st, NULL);
+    if (rc != SQLITE_OK)
+        return rqci_sqlite_err(db, rc, "database", err);
+    *ret_stmt = st;
+    return RQC_OK;
+}
+
+void rqci_db_finalize(sqlite3_stmt **stmt)
+{
+    sqlite3_finalize(*stmt);
+    *stmt = NULL;
+}
+
+rqc_err rqci_db_int_kept(sqlite3 *db, const char *sql, sqlite3_stmt **stmt, int64_t *ret_value,
+                         rqci_errbuf *err)
+{
+    if (!*stmt) {
+        const rqc_err e = rqci_db_prepare(db, sql, true, stmt, err);
+        if (e)
+            return e;
+    }
+    const int rc = sqlite3_step(*stmt);
+    rqc_err e = RQC_NOT_FOUND;
+    if (rc == SQLITE_ROW && sqlite3_column_type(*stmt, 0) != SQLITE_NULL) {
+        *ret_value = sqlite3_column_int64(*stmt, 0);
+        e = RQC_OK;
+    } else if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+        e = rqci_sqlite_err(db, rc, "database", err);
+    }
+    sqlite3_reset(*stmt);
+    return e;
+}
+
+rqc_err rqci_db_int(sqlite3 *db, const char *sql, int64_t *ret_value, rqci_errbuf *err)
+{
+    sqlite3_stmt *st = NULL;
+    const rqc_err e = rqci_db_int_kept(db, sql, &st, ret_value, err);
+    sqlite3_finalize(st);
+    return e;
+}
+
+static rqc_err sync_file(sqlite3 *db, int op, rqci_errbuf *err)
+{
+    sqlite3_file *f = NULL;
+    int rc = sqlite3_file_control(db, "main", op, &f);
+    if (rc == SQLITE_OK && f && f->pMethods)
+        rc = f->pMethods->xSync(f, SQLITE_SYNC_NORMAL | SQLITE_SYNC_DATAONLY);
+    return rc == SQLITE_OK ? RQC_OK : rqci_sqlite_err(NULL, rc, "sync", err);
+}
+
+// Through SQLite's own descriptors, see open_flags. The database file too: a connection with
+// synchronous=OFF may have checkpointed its commits into it without waiting for the disk.
+rqc_err rqci_db_sync(sqlite3 *db, rqci_errbuf *err)
+{
+    const rqc_err e = sync_file(db, SQLITE_FCNTL_JOURNAL_POINTER, err);
+    return e ? e : sync_file(db, SQLITE_FCNTL_FILE_POINTER, err);
+}
+
+bool rqci_db_has_table(sqlite3 *db, const char *name)
+{
+    sqlite3_stmt *st = NULL;
+    if (rqci_db_prepare(
+            db, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE",
+            false, &st, NULL))
+        return false;
+    sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
+    const bool there = sqlite3_step(st) == SQLITE_ROW;
+    sqlite3_finalize(st);
+    return there;
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the files of this room share.
+#ifndef RQCI_PERSIST_INTERNAL_H
+#define RQCI_PERSIST_INTERNAL_H
+
+#include "base/buf.h"
+#include "persist/sqlite_dep.h"
+#include "persist/store.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define RQCI_STORE_FORMAT 1 // of change_log, reqcast_meta and the triggers
+
+// ---- Connections (db.c) ----
+enum {
+    RQCI_DB_WRITE = 1,
+    RQCI_DB_CREATE = 2,
+    RQCI_DB_READ_ONLY = 4
+}; // none: writable file, query_only
+
+// Opens a connection with everything set that all of ours have. `path` is canonical.
+rqc_err rqci_db_open(const char *path, unsigned flags, int busy_ms, sqlite3 **ret_db,
+                     rqci_errbuf *err);
+rqc_err rqci_db_exec(sqlite3 *db, const char *sql, rqci_errbuf *err);
+// `keep`: the statement lives long. Only one statement in sql.
+rqc_err rqci_db_prepare(sqlite3 *db, const char *sql, bool keep, sqlite3_stmt **ret_stmt,
+                        rqci_errbuf *err);
+// First column of the first row as an integer; RQC_NOT_FOUND when there is no row or it is NULL.
+rqc_err rqci_db_int(sqlite3 *db, const char *sql, int64_t *ret_value, rqci_errbuf *err);
+// The same with a statement that *stmt keeps from call to call (NULL at first).
+rqc_err rqci_db_int_kept(sqlite3 *db, const char *sql, sqlite3_stmt **stmt, int64_t *ret_value,
+                         rqci_errbuf *err);
+void rqci_db_finalize(sqlite3_stmt **stmt); // and sets it to NULL
+// Makes everything that this connection can see durable: the -wal file, then the database file.
+rqc_err rqci_db_sync(sqlite3 *db, rqci_errbuf *err);
+bool rqci_db_has_table(sqlite3 *db, const char *name);
+
+// ---- Facts in reqcast_meta (facts.c) ----
+typedef struct rqci_facts {
+    uint8_t store_id[16];
+    uint8_t nonce[16];
+    uint32_t term;
+    uint64_t forked_at; // head when the term began
+    uint64_t baseline, retain, horizon;
+    uint64_t capture; // signature of the capture as it was installed
+} rqci_facts;
+
+// RQC_NOT_FOUND when there is no table reqcast_meta, RQC_VERSION for a newer format, RQC_CORRUPT
+// when a value is missing or of another kind. *stmt as in rqci_db_int_kept.
+rqc_err rqci_facts_read(sqlite3 *db, sqlite3_stmt **stmt, rqci_facts *ret_facts, rqci_errbuf *err);
+// Writes all of them; inside the caller's transaction.
+rqc_err rqci_facts_write(sqlite3 *db, const rqci_facts *f, rqci_errbuf *err);
+rqc_err rqci_facts_set_horizon(sqlite3 *db, uint64_t horizon, rqci_errbuf *err);
+// Makes change_log and reqcast_meta where they are missing. RQC_INVALID when the name change_log
+// belongs to a table that is not ours.
+rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err);
+// Highest seq; `baseline` when the log is empty.
+rqc_err rqci_head_read(sqlite3 *db, sqlite3_stmt **stmt, uint64_t baseline, uint64_t *ret_head,
+                       rqci_errbuf *err);
+
+// ---- What the tables of a database really have (shape.c) ----
+typedef struct rqci_table {
+    bool there;       // a real table with a column id that is unique by itself
+    uint32_t columns; // bit i: field i is a column
+    char rowid[8];    // a name that reaches the rowid, "" when there is none
+} rqci_table;
+typedef struct rqci_shape {
+    int64_t version; // PRAGMA schema_version that it belongs to
+    rqci_table t[RQCI_ENTITY_MAX + 1];
+} rqci_shape;
+// Logs (log may be NULL) what cannot be mirrored, and why.
+rqc_err rqci_shape_read(sqlite3 *db, const rqci_log *log, rqci_shape *ret_shape, rqci_errbuf *err);
+
+// ---- Capture (capture.c) ----
+typedef struct rqci_capture {
+    uint64_t signature; // of what is there now: triggers, unique indexes, columns
+    bool complete;      // the triggers are those that this version makes for these tables
+    bool rebuilt; // a mirrored table was made anew behind our back (it comes after reqcast_meta in
+                  // the schema)
+} rqci_capture;
+rqc_err rqci_capture_read(sqlite3 *db, const rqci_shape *shape, const rqci_log *log,
+                          rqci_capture *ret_capture, rqci_errbuf *err);
+// Replaces all triggers of ours; inside the caller's transaction, in which it writes all facts
+// afterwards.
+rqc_err rqci_capture_install(sqlite3 *db, const rqci_shape *shape, rqci_errbuf *err);
+
+// ---- The owner's lock (lock.c) ----
+typedef struct rqci_lock {
+    int fd;
+    atomic_bool forked; // this process is a child of the owner
+    struct rqci_lock *next;
+} rqci_lock;
+// `l` must stay where it is until released. RQC_BUSY with the holder's pid and program.
+rqc_err rqci_lock_take(const char *db_path, rqci_lock *l, rqci_errbuf *err);
+void rqci_lock_release(rqci_lock *l);
+
+// ---- The side file (side.c) ----
+// What the owner last knew, beside the database. A start is: write {nonce = the database's, next =
+// a new one} here, commit the new one in the database, write {nonce = the new one} here. Whatever
+// happens in between, the database holds `nonce` or `next`; `term` goes with `next` where there is
+// one, so a term that was decided and not committed is above the database's.
+typedef struct rqci_side {
+    uint8_t store_id[16];
+    uint8_t nonce[16];
+    uint8_t next[16]; // zeros: none
+    uint32_t term;
+    uint64_t head;
+    bool same_path; // written for the path it was read for
+} rqci_side;
+// RQC_NOT_FOUND when it is missing or damaged (which is the same: it proves nothing).
+rqc_err rqci_side_read(const char *db_path, rqci_side *ret_side, rqci_errbuf *err);
+// Durable when it returns RQC_OK; *fd (-1 at first) becomes the descriptor for rqci_side_head.
+// `same_path` is not used.
+rqc_err rqci_side_write(const char *db_path, const rqci_side *side, int *fd, rqci_errbuf *err);
+// Notes a new head in place, without waiting for the disk. A failure only makes the record older,
+// so there is none to report.
+void rqci_side_head(int fd, uint64_t head);
+void rqci_side_flush(int fd);
+
+// ---- Statements that write (sql.c) ----
+#define RQCI_PATCH_CACHE 64
+typedef struct rqci_sql {
+    sqlite3 *db;
+    const rqci_shape *shape;
+    sqlite3_stmt *insert[RQCI_ENTITY_MAX + 1], *update[RQCI_ENTITY_MAX + 1],
+        *remove[RQCI_ENTITY_MAX + 1], *exists[RQCI_ENTITY_MAX + 1];
+    struct {
+        sqlite3_stmt *stmt;
+        uint32_t mask;
+        uint8_t entity;
+    } patch[RQCI_PATCH_CACHE];
+    sqlite3_stmt *changed, *gone, *head;
+} rqci_sql;
+void rqci_sql_clear(rqci_sql *q); // finalizes everything
+// Applies one write in the open transaction and adds to the job's counts. `base`: head when the job
+// began; `now` in UNIX seconds.
+rqc_err rqci_sql_apply(rqci_sql *q, const rqci_write *w, uint64_t base, int64_t now, rqci_job *job);
+
+// ---- Reading rows (source.c) ----
+typedef struct rqci_reader {
+    sqlite3 *db;
+    rqci_shape shape;
+    bool inside; // between begin and end
+    sqlite3_stmt *row[RQCI_ENTITY_MAX + 1], *scan[RQCI_ENTITY_MAX + 1];
+    sqlite3_stmt *begin, *rollback, *version, *facts, *head, *changes;
+    rqci_buf buf;
+} rqci_reader;
+void rqci_reader_close(rqci_reader *r); // statements and connection
+
+// ---- The store ----
+typedef struct rqci_call { // something to be done on the writer thread for a caller that waits
+    rqc_err (*fn)(struct rqci_store *s, void *arg, rqci_errbuf *err);
+    void *arg;
+    rqci_errbuf *err;
+    rqc_err result;
+    bool done;
+    struct rqci_call *next;
+} rqci_call;
+
+struct rqci_store {
+    char *path; // canonical
+    char *wal_path;
+    bool read_only;
+    int busy_ms;
+    uint64_t retain_wanted;
+    rqci_log log;
+    rqc_err (*committed)(void *ctx, uint64_t head);
+    void *ctx;
+    rqci_lock lock;
+
+    // The writer's: used by the opening thread until start, then by the writer thread, then by the
+    // closing thread.
+    sqlite3 *db;
+    rqci_sql sql;
+    rqci_shape shape; // as verified; shape.version is compared at every transaction
+    sqlite3_stmt *begin, *commit, *savepoint, *release, *rollback_to;
+    sqlite3_stmt *version, *data_version, *nonce, *head_stmt, *facts_stmt;
+    int64_t seen_data_version;
+    int side_fd;
+    rqci_side side;   // as last written
+    rqci_facts facts; // as committed; others read it under `mu`
+    uint64_t head;    // as last seen here; others read it under `mu`
+    uint64_t ckpt_from,
+        ckpt_at_ms; // size of the -wal and time of the last attempt that did not empty it
+    bool wal_used;  // something to checkpoint when idle
+
+    pthread_mutex_t mu; // queue, calls, flags, counters
+    pthread_cond_t wake, called;
+    rqci_job *first, *last;
+    rqci_call *calls, *calls_last;
+    bool started, closing;
+    bool ready; // opened completely
+    pthread_t thread;
+    uint64_t n_groups, n_jobs, n_failed, n_checkpoints;
+
+    _Atomic uint64_t durable_head; // everything up to here is on the disk
+    _Atomic uint64_t unmirrored;
+
+    rqci_reader reader;
+    pthread_mutex_t value_mu;
+    sqlite3 *value_db;
+    pthread_mutex_t compact_mu;
+    uint64_t compact_next; // where the pass stands; 0: a new one begins
+};
+
+// ---- History (history.c) ----
+// Opens a write transaction in which the capture is whole and the history is the one that we know;
+// starts a new term when it is not. *ret_head is the head in it.
+rqc_err rqci_history_begin(rqci_store *s, uint64_t *ret_head, rqci_errbuf *err);
+// The same for the owner's start: creates schema and capture where they are missing, decides the
+// term, leaves no transaction open.
+rqc_err rqci_history_start(rqci_store *s, bool create, rqci_errbuf *err);
+// Writes a new nonce, so that a copy made before is not taken for the store. Failures are logged
+// only.
+void rqci_history_close(rqci_store *s);
+// Compares only, in or outside a transaction; *ret_head is set when *ret_ok is true.
+rqc_err rqci_history_check(rqci_store *s, bool *ret_ok, uint64_t *ret_head, rqci_errbuf *err);
+// Notes that everything up to head is durable.
+void rqci_history_reached(rqci_store *s, uint64_t head);
+
+// ---- Writer (writer.c, checkpoint.c) ----
+void *rqci_writer_main(void *store);
+// Runs fn on the writer thread and waits. RQC_CLOSED, RQC_READ_ONLY.
+rqc_err rqci_writer_call(rqci_store *s, rqc_err (*fn)(rqci_store *s, void *arg, rqci_errbuf *err),
+                         void *arg, rqci_errbuf *err);
+void rqci_store_rollback(
+    rqci_store *s); // ends an open transaction of the writer, whatever it takes
+void rqci_checkpoint_maybe(rqci_store *s); // when the -wal has grown large
+bool rqci_checkpoint(rqci_store *s); // now; false when a reader keeps the -wal from being emptied
+
+#endif

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+// The writer thread: everything that writes the database goes through it. It takes all jobs that
+// wait and makes one transaction of them, so that one wait for the disk serves all.
+#include "persist/internal.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+#define GROUP_WRITES \
+    50000u           // more than this do not go into one transaction, unless one job alone has more
+#define IDLE_MS 1000 // without work for so long: empty the -wal
+
+typedef enum outcome {
+    DONE,
+    FAILED,
+    ALONE
+} outcome; // ALONE: each job for itself, so that none fails for another's sake
+
+// ---- Transactions ----
+
+void rqci_store_rollback(rqci_store *s)
+{
+    if (s->db && !sqlite3_get_autocommit(s->db))
+        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+}
+
+static rqc_err step(rqci_store *s, const char *sql, sqlite3_stmt **stmt, rqci_errbuf *err)
+{
+    if (!*stmt) {
+        const rqc_err e = rqci_db_prepare(s->db, sql, true, stmt, err);
+        if (e)
+            return e;
+    }
+    const int rc = sqlite3_step(*stmt);
+    const rqc_err e = rc == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(s->db, rc, sql, err);
+    sqlite3_reset(*stmt);
+    return e;
+}
+
+// True when another connection committed since the last call; inside a transaction of ours nobody
+// else can.
+static bool foreign_commits(rqci_store *s)
+{
+    int64_t v;
+    if (rqci_db_int_kept(s->db, "PRAGMA data_version", &s->data_version, &v, NULL))
+        return true;
+    const bool changed = v != s->seen_data_version;
+    s->seen_data_version = v;
+    return changed;
+}
+
+// ---- One group ----
+
+static void fail_job(rqci_job *job, rqc_err code, const rqci_errbuf *detail)
+{
+    job->err = code;
+    job->seq = 0;
+    job->written = job->skipped = job->deleted = 0;
+    job->visible = false;
+    if (detail && detail != &job->detail)
+        job->detail = *detail;
+}
+
+static void clear_job(rqci_job *job)
+{
+    fail_job(job, RQC_OK, NULL);
+    job->detail.text[0] = '\0';
+    job->failed = job->nwrites;
+}
+
+static rqc_err apply_job(rqci_store *s, rqci_job *job, uint64_t *head)
+{
+    const int64_t now = (int64_t)time(NULL);
+    for (size_t i = 0; i < job->nwrites; i++) {
+        const rqc_err e = rqci_sql_apply(&s->sql, &job->writes[i], *head, now, job);
+        if (e) {
+            job->failed = i;
+            return e;
+        }
+    }
+    rqc_err e = rqci_head_read(s->db, &s->head_stmt, s->facts.baseline, head, &job->detail);
+    job->seq = *head;
+    return e;
+}
+
+// RQC_OK when the transaction lives on, whatever became of the job.
+static rqc_err guarded_job(rqci_store *s, rqci_job *job, bool savepoint, uint64_t *head)
+{
+    rqc_err e = savepoint ? step(s, "SAVEPOINT reqcast_job", &s->savepoint, &job->detail) : RQC_OK;
+    if (e)
+        return e;
+    e = apply_job(s, job, head);
+    if (e)
+        fail_job(job, e, NULL);
+    if (!e)
+        return savepoint ? step(s, "RELEASE reqcast_job", &s->release, &job->detail) : RQC_OK;
+    // Some errors (full disk, I/O, memory) end the whole transaction.
+    if (sqlite3_get_autocommit(s->db) || !savepoint)
+        return e;
+    rqc_err undone = step(s, "ROLLBACK TO reqcast_job", &s->rollback_to, NULL);
+    if (!undone)
+        undone = step(s, "RELEASE reqcast_job", &s->release, NULL);
+    return undone;
+}
+
+static void fail_all(rqci_job *first, rqc_err code, const rqci_errbuf *detail)
+{
+    for (rqci_job *j = first; j; j = j->next)
+        fail_job(j, code, detail);
+}
+
+// One transaction for a list of jobs. On DONE each job has its result and *ret_head is durable; on
+// FAILED each has its error.
+static outcome try_group(rqci_store *s, rqci_job *first, uint64_t *ret_head)
+{
+    const bool several = first->next != NULL;
+    rqci_errbuf err = {{0}};
+    uint64_t head;
+    rqc_err e = rqci_history_begin(s, &head, &err);
+    if (e) {
+        fail_all(first, e, &err);
+        return FAILED;
+    }
+    const bool foreign = foreign_commits(s);
+    for (rqci_job *j = first; j; j = j->next) {
+        clear_job(j);
+        e = guarded_job(s, j, several, &head);
+        if (e && several) {
+            rqci_store_rollback(s);
+            return ALONE;
+        }
+        if (e) {
+            rqci_store_rollback(s);
+            fail_job(j, e, NULL);
+            return FAILED;
+        }
+    }
+    e = step(s, "COMMIT", &s->commit, &err);
+    if (e) {
+        rqci_store_rollback(s);
+        // A constraint that is deferred to the commit, or too much for the disk: one job may be to
+        // blame, not all.
+        if (several && (e == RQC_CONSTRAINT || e == RQC_NO_SPACE))
+            return ALONE;
+        fail_all(first, e, &err);
+        return FAILED;
+    }
+    // Our FULL commit made all of the -wal durable. What another connection moved into the database
+    // file before may not be.
+    if (foreign && rqci_db_sync(s->db, &err))
+        rqci_logf(&s->log, RQCI_ERROR, "%s: %s", s->path, err.text);
+    rqci_history_reached(s, head);
+    *ret_head = head;
+    return DONE;
+}
+
+static void finish(rqci_store *s, rqci_job *first, bool visible)
+{
+    uint64_t jobs = 0, failed = 0;
+    for (rqci_job *j = first; j; j = j->next) {
+        jobs++;
+        failed += j->err != RQC_OK;
+        if (j->err)
+            j->seq = s->head;
+        else
+            j->visible = visible;
+    }
+    pthread_mutex_lock(&s->mu);
+    s->n_groups++;
+    s->n_jobs += jobs;
+    s->n_failed += failed;
+    pthread_mutex_unlock(&s->mu);
+    while (first) {
+        rqci_job *next = first->next; // done() may free the job
+        first->next = NULL;
+        first->done(first);
+        first = next;
+    }
+}
+
+static void run_group(rqci_store *s, rqci_job *first)
+{
+    uint64_t head = 0;
+    outcome all = try_group(s, first, &head);
+    bool any = all == DONE;
+    if (all == ALONE) {
+        for (rqci_job *j = first; j; j = j->next) {
+            rqci_job *rest = j->next;
+            j->next = NULL;
+            any = try_group(s, j, &head) == DONE || any;
+            j->next = rest;
+        }
+    }
+    bool visible = false;
+    if (any) {
+        s->wal_used = true;
+        visible = !s->committed || s->committed(s->ctx, head) == RQC_OK;
+    }
+    finish(s, first, visible);
+}
+
+// ---- Calls of other threads ----
+
+// Picks up what others committed. Reads only, unless the history is not the known one any more.
+static rqc_err sync_call(rqci_store *s, void *arg, rqci_errbuf *err)
+{
+    (void)arg;
+    bool known;
+    uint64_t head;
+    const bool foreign = foreign_commits(s);
+    rqc_err e = rqci_history_check(s, &known, &head, err);
+    if (!e && !known) {
+        e = rqci_history_begin(s, &head, err);
+        rqci_store_rollback(s);
+    }
+    if (!e && head > atomic_load(&s->durable_head))
+        e = rqci_db_sync(s->db, err);
+    if (e)
+        return e;
+    rqci_history_reached(s, head);
+    s->wal_used = s->wal_used || foreign;
+    return s->committed ? s->committed(s->ctx, head) : RQC_OK;
+}
+
+rqc_err rqci_store_sync(rqci_store *s, rqci_errbuf *err)
+{
+    return rqci_writer_call(s, sync_call, NULL, err);
+}
+
+rqc_err rqci_writer_call(rqci_store *s, rqc_err (*fn)(rqci_store *s, void *arg, rqci_errbuf *err),
+                         void *arg, rqci_errbuf *err)
+{
+    if (s->read_only)
+        return rqci_fail(err, RQC_READ_ONLY, "%s was opened read-only", s->path);
+    if (atomic_load(&s->lock.forked))
+        return rqci_fail(err, RQC_CLOSED, "%s was opened before fork", s->path);
+    rqci_call call = {.fn = fn, .arg = arg, .err = err};
+    pthread_mutex_lock(&s->mu);
+    if (!s->started || s->closing) {
+        pthread_mutex_unlock(&s->mu);
+        return rqci_fail(err, RQC_CLOSED, "%s: the writer is not running", s->path);
+    }
+    if (s->calls_last)
+        s->calls_last->next = &call;
+    else
+        s->calls = &call;
+    s->calls_last = &call;
+    pthread_cond_signal(&s->wake);
+    while (!call.done)
+        pthread_cond_wait(&s->called, &s->mu);
+    pthread_mutex_unlock(&s->mu);
+    return call.result;
+}
+
+// ---- The thread ----
+
+// Waits for work; with something in the -wal not for ever. False on timeout.
+static bool wait_for_work(rqci_store *s)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += IDLE_MS / 1000;
+    until.tv_nsec += IDLE_MS % 1000 * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000L;
+    }
+    while (!s->first && !s->calls && !s->closing) {
+        if (!s->wal_used)
+            pthread_cond_wait(&s->wake, &s->mu);
+        else if (pthread_cond_timedwait(&s->wake, &s->mu, &until) == ETIMEDOUT)
+            return false;
+    }
+    return true;
+}
+
+static rqci_job *take_group(rqci_store *s)
+{
+    rqci_job *first = s->first, *end = first;
+    size_t writes = first->nwrites;
+    while (end->next && writes + end->next->nwrites <= GROUP_WRITES) {
+        end = end->next;
+        writes += end->nwrites;
+    }
+    s->first = end->next;
+    if (!s->first)
+        s->last = NULL;
+    end->next = NULL;
+    return first;
+}
+
+static void run_calls(rqci_store *s, rqci_call *calls)
+{
+    while (calls) {
+        rqci_call *next = calls->next; // the caller's memory, gone once it is done
+        const rqc_err e = calls->fn(s, calls->arg, calls->err);
+        pthread_mutex_lock(&s->mu);
+        calls->result = e;
+        calls->done = true;
+        pthread_cond_broadcast(&s->called);
+        pthread_mutex_unlock(&s->mu);
+        calls = next;
+    }
+}
+
+void *rqci_writer_main(void *store)
+{
+    rqci_store *s = store;
+    for (;;) {
+        pthread_mutex_lock(&s->mu);
+        const bool work = wait_for_work(s);
+        rqci_call *calls = s->calls;
+        s->calls = s->calls_last = NULL;
+        rqci_job *group = s->first ? take_group(s) : NULL;
+        const bool end = s->closing && !calls && !group;
+        pthread_mutex_unlock(&s->mu);
+        if (end)
+            return NULL;
+        if (!work)
+            s->wal_used = !rqci_checkpoint(s);
+        run_calls(s, calls);
+        if (group)
+            run_group(s, group);
+        rqci_checkpoint_maybe(s);
+    }
+}
+
+// ---- Callers ----
+
+rqc_err rqci_store_submit(rqci_store *s, rqci_job *job)
+{
+    if (s->read_only)
+        return RQC_READ_ONLY;
+    if (atomic_load(&s->lock.forked))
+        return RQC_CLOSED;
+    if (job->nwrites > RQCI_JOB_WRITES_MAX)
+        return RQC_TOO_LARGE;
+    job->next = NULL;
+    clear_job(job);
+    pthread_mutex_lock(&s->mu);
+    const bool closing = s->closing;
+    if (!closing) {
+        if (s->last)
+            s->last->next = job;
+        else
+            s->first = job;
+        s->last = job;
+        pthread_cond_signal(&s->wake);
+    }
+    pthread_mutex_unlock(&s->mu);
+    return closing ? RQC_CLOSED : RQC_OK;
+}
+
+typedef struct waiter {
+    pthread_mutex_t mu;
+    pthread_cond_t cond;
+    bool done;
+} waiter;
+
+static void waiter_done(rqci_job *job)
+{
+    waiter *w = job->ctx;
+    pthread_mutex_lock(&w->mu);
+    w->done = true;
+    pthread_cond_signal(&w->cond);
+    pthread_mutex_unlock(&w->mu);
+}
+
+rqc_err rqci_store_run(rqci_store *s, rqci_job *job)
+{
+    waiter w = {.mu = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+    job->done = waiter_done;
+    job->ctx = &w;
+    const rqc_err e = rqci_store_submit(s, job);
+    pthread_mutex_lock(&w.mu);
+    while (!e && !w.done)
+        pthread_cond_wait(&w.cond, &w.mu);
+    pthread_mutex_unlock(&w.mu);
+    pthread_cond_destroy(&w.cond);
+    pthread_mutex_destroy(&w.mu);
+    job->ctx = NULL;
+    return e ? e : job->err;
+}
