@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control page: which generation is the view, and how far it is. It is never truncated or rewritten in place by another file's content; an unusable one is
+// replaced by renaming a new file over it, so that whoever has the old one mapped keeps valid memory.
+#include "cache/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static rqc_err write_new(const char *dir, const char *path, rqci_errbuf *err)
+{
+    char temp[4096];
+    const int n = snprintf(temp, sizeof temp, "%s/control.new", dir);
+    if (n < 0 || (size_t)n >= sizeof temp)
+        return rqci_fail(err, RQC_INVALID, "%s: path is too long", dir);
+    if (unlink(temp) != 0 && errno != ENOENT)
+        return rqci_fail(err, RQC_IO, "%s: %s", temp, strerror(errno));
+    const int fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0)
+        return rqci_fail(err, errno == ENOSPC ? RQC_NO_SPACE : RQC_IO, "%s: %s", temp, strerror(errno));
+    uint8_t page[RQCI_CONTROL_BYTES] = {0};
+    rqci_control c = {.magic = RQCI_CONTROL_MAGIC, .layout = RQCI_VIEW_LAYOUT};
+    memcpy(page, &c, sizeof c);
+    // Written, not only truncated to size: a hole on a full tmpfs would be a SIGBUS for whoever touches it.
+    const ssize_t wrote = write(fd, page, sizeof page);
+    const int why = wrote < 0 ? errno : ENOSPC;
+    close(fd);
+    if (wrote != (ssize_t)sizeof page) {
+        unlink(temp);
+        return rqci_fail(err, why == ENOSPC ? RQC_NO_SPACE : RQC_IO, "%s: %s", temp, strerror(why));
+    }
+    if (rename(temp, path) != 0)
+        return rqci_fail(err, RQC_IO, "%s: %s", path, strerror(errno));
+    return RQC_OK;
+}
+
+// Maps the page when it is one of ours; RQC_UNAVAILABLE otherwise.
+static rqc_err map_existing(const char *path, bool write, rqci_control **ret_control, rqci_errbuf *err)
+{
+    const int fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return rqci_fail(err, RQC_UNAVAILABLE, "%s: %s", path, strerror(errno));
+    struct stat st;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size != (off_t)RQCI_CONTROL_BYTES) {
+        close(fd);
+        return rqci_fail(err, RQC_UNAVAILABLE, "%s: not a control page", path);
+    }
+    rqci_control *c = mmap(NULL, RQCI_CONTROL_BYTES, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+    close(fd);
+    if (c == MAP_FAILED)
+        return rqci_fail(err, RQC_NO_MEMORY, "%s: %s", path, strerror(errno));
+    if (c->magic != RQCI_CONTROL_MAGIC || c->layout != RQCI_VIEW_LAYOUT) {
+        munmap(c, RQCI_CONTROL_BYTES);
+        return rqci_fail(err, RQC_UNAVAILABLE, "%s: a view of another version", path);
+    }
+    *ret_control = c;
+    return RQC_OK;
+}
+
+rqc_err rqci_control_map(const char *dir, bool write, rqci_control **ret_control, rqci_errbuf *err)
+{
+    char path[4096];
+    const int n = snprintf(path, sizeof path, "%s/control", dir);
+    if (n < 0 || (size_t)n >= sizeof path)
+        return rqci_fail(err, RQC_INVALID, "%s: path is too long", dir);
+    rqc_err rc = map_existing(path, write, ret_control, err);
+    if (rc != RQC_UNAVAILABLE || !write)
+        return rc;
+    rc = write_new(dir, path, err);
+    return rc != RQC_OK ? rc : map_existing(path, write, ret_control, err);
+}
+
+void rqci_control_unmap(rqci_control *c)
+{
+    if (c != NULL)
+        munmap(c, RQCI_CONTROL_BYTES);
+}
+
+rqc_err rqci_boot_id(uint8_t ret_boot[16], rqci_errbuf *err)
+{
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    char line[64] = "";
+    if (f == NULL || fgets(line, sizeof line, f) == NULL) {
+        if (f != NULL)
+            fclose(f);
+        return rqci_fail(err, RQC_IO, "/proc/sys/kernel/random/boot_id: cannot be read");
+    }
+    fclose(f);
+    // The text, 36 characters, is folded to 16 bytes; only equality matters.
+    memset(ret_boot, 0, 16);
+    for (size_t i = 0; line[i] != '\0' && line[i] != '\n'; i++)
+        ret_boot[i % 16] = (uint8_t)(ret_boot[i % 16] * 31u + (uint8_t)line[i]);
+    return RQC_OK;
+}

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+// The owner's side: generations, the switch between them, following the log.
+#include "cache/internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PATH_BYTES 4096
+#define LARGEST_MAP_BYTES (UINT64_C(1) << 46)
+// A view further behind than this is built anew: faster, and the log rows fit in memory.
+#define BEHIND_MAX UINT64_C(1000000)
+// Log rows of records that are gone, or changed after the horizon, are kept for so many positions behind it, since one statement may log several rows of a key
+// and the horizon may stand between them.
+#define KEEP_BEHIND UINT64_C(128)
+
+struct rqci_view {
+    char *dir;
+    rqci_view_options opt;
+    uint8_t store_id[16];
+    uint32_t term;
+    uint8_t boot[16];
+    rqci_control *control;
+    rqci_env *env; // NULL: no usable view
+    uint64_t generation;
+    uint64_t seq;
+    rqci_wtxn w;
+    MDB_txn *lookup; // read transaction of rqci_view_needs, kept reset
+};
+
+static rqc_err gen_path(const rqci_view *v, uint64_t generation, char ret[PATH_BYTES], rqci_errbuf *err)
+{
+    const int n = snprintf(ret, PATH_BYTES, "%s/gen-%llu", v->dir, (unsigned long long)generation);
+    return n < 0 || n >= PATH_BYTES - 16 ? rqci_fail(err, RQC_INVALID, "%s: path is too long", v->dir) : RQC_OK;
+}
+
+// Removes a generation's files. Whoever has them open keeps them until they close.
+static void remove_gen(const char *path)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb"};
+    char file[PATH_BYTES];
+    for (size_t i = 0; i < 2; i++) {
+        const int n = snprintf(file, sizeof file, "%s/%s", path, names[i]);
+        if (n > 0 && (size_t)n < sizeof file)
+            (void)unlink(file);
+    }
+    (void)rmdir(path);
+}
+
+// Calls remove_gen for every generation but `keep`; returns the highest number seen.
+static uint64_t sweep(const rqci_view *v, uint64_t keep, bool remove)
+{
+    uint64_t highest = keep;
+    DIR *d = opendir(v->dir);
+    if (d == NULL)
+        return highest;
+    for (const struct dirent *e; (e = readdir(d)) != NULL;) {
+        unsigned long long number;
+        int end = 0;
+        if (sscanf(e->d_name, "gen-%llu%n", &number, &end) != 1 || e->d_name[end] != '\0')
+            continue;
+        if (number > highest)
+            highest = number;
+        char path[PATH_BYTES];
+        if (remove && number != keep && gen_path(v, number, path, NULL) == RQC_OK)
+            remove_gen(path);
+    }
+    closedir(d);
+    return highest;
+}
+
+static rqc_err make_dir(const char *dir, rqci_errbuf *err)
+{
+    struct stat st;
+    if (mkdir(dir, 0750) != 0 && errno != EEXIST)
+        return rqci_fail(err, errno == ENOSPC ? RQC_NO_SPACE : RQC_IO, "%s: %s", dir, strerror(errno));
+    if (lstat(dir, &st) != 0 || !S_ISDIR(st.st_mode))
+        return rqci_fail(err, RQC_IO, "%s: not a directory", dir);
+    if (st.st_uid != geteuid())
+        return rqci_fail(err, RQC_IO, "%s: belongs to another user", dir);
+    return RQC_OK;
+}
+
+static uint64_t last_txn(const rqci_env *e)
+{
+    MDB_envinfo info;
+    return mdb_env_info(e->env, &info) == 0 ? (uint64_t)info.me_last_txnid : 0;
+}
+
+static rqc_err read_meta(const rqci_env *e, rqci_meta *ret_meta, rqci_errbuf *err)
+{
+    MDB_txn *txn = NULL;
+    const int rc = mdb_txn_begin(e->env, NULL, MDB_RDONLY, &txn);
+    if (rc != 0)
+        return rqci_lmdb_err(rc, "begin", err);
+    const rqc_err got = rqci_meta_get(txn, e, ret_meta, err);
+    mdb_txn_abort(txn);
+    return got;
+}
+
+static off_t file_size(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? st.st_size : -1;
+}
+
+// Takes over the view that the control page names, when it is ours in every respect. RQC_UNAVAILABLE with the reason otherwise.
+static rqc_err adopt(rqci_view *v, rqci_errbuf *err)
+{
+    rqci_control *c = v->control;
+    char path[PATH_BYTES], data[PATH_BYTES + 16];
+    const uint32_t state = atomic_load(&c->state);
+    const uint64_t generation = atomic_load(&c->generation);
+    if (generation == 0 || state == RQCI_CONTROL_NONE)
+        return rqci_fail(err, RQC_UNAVAILABLE, "there is none");
+    if (memcmp(c->boot, v->boot, 16) != 0)
+        return rqci_fail(err, RQC_UNAVAILABLE, "it is from another boot of the machine");
+    rqc_err rc = gen_path(v, generation, path, err);
+    if (rc != RQC_OK)
+        return rc;
+    snprintf(data, sizeof data, "%s/data.mdb", path);
+    if (state == RQCI_CONTROL_CLEAN && file_size(data) != (off_t)c->clean_size)
+        return rqci_fail(err, RQC_UNAVAILABLE, "its file has another size than when it was closed");
+    if (state != RQCI_CONTROL_CLEAN && !rqci_check_in_child(path, &v->opt.log))
+        return rqci_fail(err, RQC_UNAVAILABLE, "it was not closed cleanly and is damaged");
+    rqci_meta meta;
+    rc = rqci_env_open(path, false, true, 0, &v->env, err);
+    if (rc == RQC_OK)
+        rc = read_meta(v->env, &meta, err);
+    if (rc == RQC_OK && state == RQCI_CONTROL_CLEAN && last_txn(v->env) != c->clean_txn)
+        rc = rqci_fail(err, RQC_UNAVAILABLE, "it changed after it was closed");
+    if (rc == RQC_OK && (meta.layout != RQCI_VIEW_LAYOUT || meta.schema_hash != rqci_schema_hash()))
+        rc = rqci_fail(err, RQC_UNAVAILABLE, "it is of another version");
+    if (rc == RQC_OK && (memcmp(meta.store_id, v->store_id, 16) != 0 || meta.term != v->term))
+        rc = rqci_fail(err, RQC_UNAVAILABLE, "it belongs to another history");
+    if (rc != RQC_OK) {
+        rqci_env_close(v->env);
+        v->env = NULL;
+        return rc;
+    }
+    v->generation = generation;
+    v->seq = meta.seq;
+    atomic_store(&c->seq, meta.seq);
+    return RQC_OK;
+}
+
+rqc_err rqci_view_open(const rqci_view_options *opt, const rqci_source_state *identity, rqci_view **ret_view, rqci_errbuf *err)
+{
+    rqci_view *v = calloc(1, sizeof *v);
+    if (v == NULL || (v->dir = strdup(opt->dir)) == NULL) {
+        free(v);
+        return RQC_NO_MEMORY;
+    }
+    v->opt = *opt;
+    v->opt.dir = v->dir;
+    memcpy(v->store_id, identity->store_id, 16);
+    v->term = identity->term;
+    rqc_err rc = make_dir(v->dir, err);
+    if (rc == RQC_OK)
+        rc = rqci_control_map(v->dir, true, &v->control, err);
+    if (rc == RQC_OK)
+        rc = rqci_boot_id(v->boot, err);
+    if (rc != RQC_OK) {
+        rqci_view_close(v);
+        return rc;
+    }
+    rqci_errbuf why = {""};
+    const rqc_err adopted = adopt(v, &why);
+    if (adopted != RQC_OK) {
+        rqci_logf(&v->opt.log, RQCI_INFO, "%s: the view will be built: %s", v->dir, why.text);
+        atomic_store(&v->control->generation, 0);
+    }
+    sweep(v, v->generation, v->env != NULL);
+    memcpy(v->control->boot, v->boot, 16);
+    atomic_store(&v->control->state, RQCI_CONTROL_OPEN);
+    *ret_view = v;
+    return RQC_OK;
+}
+
+static void drop_lookup(rqci_view *v)
+{
+    if (v->lookup != NULL)
+        mdb_txn_abort(v->lookup);
+    v->lookup = NULL;
+}
+
+static void switch_to(rqci_view *v, rqci_env *env, uint64_t generation, uint64_t seq)
+{
+    drop_lookup(v);
+    rqci_env_close(v->env);
+    v->env = env;
+    v->generation = generation;
+    v->seq = seq;
+    atomic_store(&v->control->seq, seq);
+    atomic_store(&v->control->generation, generation);
+    sweep(v, generation, true);
+}
+
+// An empty directory for the generation behind all that there are.
+static rqc_err new_gen(const rqci_view *v, uint64_t *ret_generation, char ret_path[PATH_BYTES], rqci_errbuf *err)
+{
+    const uint64_t generation = sweep(v, v->generation, false) + 1;
+    const rqc_err rc = gen_path(v, generation, ret_path, err);
+    if (rc != RQC_OK)
+        return rc;
+    *ret_generation = generation;
+    return make_dir(ret_path, err);
+}
+
+static rqc_err rebuild(rqci_view *v, const rqci_source *src, const rqci_source_state *state, rqci_errbuf *err)
+{
+    char path[PATH_BYTES];
+    uint64_t generation;
+    uint64_t map = v->opt.map_bytes;
+    for (;;) {
+        rqci_env *env = NULL;
+        rqc_err rc = new_gen(v, &generation, path, err);
+        if (rc != RQC_OK)
+            return rc;
+        rc = rqci_env_open(path, true, true, map, &env, err);
+        if (rc == RQC_OK)
+            rc = rqci_build(env, src, state, &v->opt, err);
+        if (rc == RQC_OK) {
+            memcpy(v->store_id, state->store_id, 16);
+            v->term = state->term;
+            switch_to(v, env, generation, state->head);
+            rqci_logf(&v->opt.log, RQCI_INFO, "%s: view built, generation %llu", v->dir, (unsigned long long)generation);
+            return RQC_OK;
+        }
+        MDB_envinfo info = {0};
+        if (env != NULL)
+            mdb_env_info(env->env, &info);
+        rqci_env_close(env);
+        remove_gen(path);
+        if (rc != RQCI_MAP_FULL)
+            return rc;
+        map = 2 * (uint64_t)info.me_mapsize;
+        if (map == 0 || map > LARGEST_MAP_BYTES)
+            return rqci_fail(err, RQC_NO_SPACE, "%s: the view's map cannot grow further", v->dir);
+    }
+}
+
+// The same content with a map of twice the size, as a new generation.
+static rqc_err grow(rqci_view *v, rqci_errbuf *err)
+{
+    char path[PATH_BYTES];
+    uint64_t generation;
+    MDB_envinfo info;
+    rqci_env *env = NULL;
+    rqc_err rc = rqci_lmdb_err(mdb_env_info(v->env->env, &info), "info", err);
+    if (rc == RQC_OK && (uint64_t)info.me_mapsize > LARGEST_MAP_BYTES / 2)
+        rc = rqci_fail(err, RQC_NO_SPACE, "%s: the view's map cannot grow further", v->dir);
+    if (rc == RQC_OK)
+        rc = new_gen(v, &generation, path, err);
+    if (rc != RQC_OK)
+        return rc;
+    drop_lookup(v);
+    rc = rqci_lmdb_err(mdb_env_copy(v->env->env, path), "copy to a larger map", err);
+    if (rc == RQC_OK)
+        rc = rqci_env_open(path, false, true, 2 * (uint64_t)info.me_mapsize, &env, err);
+    // One commit writes the new size into the file, where readers of other processes take it from.
+    if (rc == RQC_OK)
+        rc = rqci_wtxn_begin(&v->w, env, err);
+    if (rc == RQC_OK)
+        rc = rqci_wtxn_commit(&v->w);
+    if (rc != RQC_OK) {
+        rqci_env_close(env);
+        remove_gen(path);
+        return rc == RQCI_MAP_FULL ? RQC_NO_SPACE : rc;
+    }
+    switch_to(v, env, generation, v->seq);
+    rqci_logf(&v->opt.log, RQCI_INFO, "%s: the view's map grew to %llu MiB", v->dir, (unsigned long long)(2 * (uint64_t)info.me_mapsize >> 20));
+    return RQC_OK;
+}
+
+static rqc_err follow(rqci_view *v, const rqci_source *src, const rqci_source_state *state, rqci_errbuf *err)
+{
+    rqci_log_rows log;
+    rqc_err rc = rqci_log_load(&log, src, v->seq, state->head, BEHIND_MAX, err);
+    if (rc == RQC_OK)
+        rc = rqci_wtxn_begin(&v->w, v->env, err);
+    if (rc == RQC_OK && state->horizon > v->w.meta.horizon) {
+        rc = rqci_prune_tombs(&v->w, v->w.meta.horizon, state->horizon);
+        v->w.meta.horizon = state->horizon;
+    }
+    if (rc == RQC_OK)
+        rc = rqci_replay(&v->w, src, &log, NULL, NULL);
+    v->w.meta.seq = state->head;
+    if (rc == RQC_OK)
+        rc = rqci_wtxn_commit(&v->w);
+    else
+        rqci_wtxn_abort(&v->w);
+    rqci_log_free(&log);
+    if (rc == RQC_OK) {
+        v->seq = state->head;
+        atomic_store(&v->control->seq, state->head);
+    }
+    return rc;
+}
+
+static bool must_rebuild(const rqci_view *v, const rqci_source_state *s)
+{
+    return v->env == NULL || memcmp(v->store_id, s->store_id, 16) != 0 || v->term != s->term || s->head < v->seq || v->seq < s->horizon ||
+           s->head - v->seq > BEHIND_MAX;
+}
+
+static rqc_err bring(rqci_view *v, const rqci_source *src, bool anew, uint64_t *ret_seq, rqci_errbuf *err)
+{
+    rqci_source_state state;
+    rqc_err rc = src->begin(src->ctx, &state, err);
+    if (rc != RQC_OK)
+        return rc;
+    if (anew || must_rebuild(v, &state)) {
+        rc = rebuild(v, src, &state, err);
+    } else if (state.head != v->seq) {
+        rc = follow(v, src, &state, err);
+        while (rc == RQCI_MAP_FULL && (rc = grow(v, err)) == RQC_OK)
+            rc = follow(v, src, &state, err);
+        if (rc == RQC_CORRUPT) {
+            rqci_logf(&v->opt.log, RQCI_ERROR, "%s: %s: building the view anew", v->dir, err != NULL ? err->text : "damaged");
+            rc = rebuild(v, src, &state, err);
+        }
+    }
+    src->end(src->ctx);
+    if (rc == RQC_OK)
+        *ret_seq = v->seq;
+    return rc;
+}
+
+rqc_err rqci_view_apply(rqci_view *v, const rqci_source *src, uint64_t *ret_seq, rqci_errbuf *err)
+{
+    return bring(v, src, false, ret_seq, err);
+}
+
+rqc_err rqci_view_rebuild(rqci_view *v, const rqci_source *src, uint64_t *ret_seq, rqci_errbuf *err)
+{
+    return bring(v, src, true, ret_seq, err);
+}
+
+// True when a deleted owner still has orphans.
+static bool has_orphans(const rqci_view *v, const rqci_change *c)
+{
+    MDB_cursor *cur = NULL;
+    if ((c->entity != RQCI_HTTP && c->entity != RQCI_HTTP_RESPONSE) || mdb_cursor_open(v->lookup, v->env->dbi[RQCI_DB_KIDS], &cur) != 0)
+        return false;
+    static const uint8_t zero[16];
+    uint8_t k[RQCI_KEY_KIDS];
+    rqci_key_kids(k, c->id, 0, zero);
+    MDB_val key = {RQCI_KEY_KIDS_PREFIX, k}, val;
+    const bool found = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE) == 0 && key.mv_size >= 16 && memcmp(key.mv_data, c->id, 16) == 0;
+    mdb_cursor_close(cur);
+    return found;
+}
+
+static bool needs(const rqci_view *v, const rqci_change *c, uint64_t horizon)
+{
+    uint8_t k[RQCI_KEY_ID];
+    rqci_key_id(k, c->entity, c->id);
+    MDB_val key = {sizeof k, k}, val;
+    const int rc = mdb_get(v->lookup, v->env->dbi[RQCI_DB_ID], &key, &val);
+    if (rc == MDB_NOTFOUND)
+        return c->seq + KEEP_BEHIND > horizon || has_orphans(v, c);
+    if (rc != 0)
+        return true;
+    const uint8_t *p = val.mv_data;
+    const rqc_record *r = NULL;
+    if (c->entity == RQCI_HTTP && val.mv_size == RQCI_PLACE_HTTP) {
+        if (rqci_get64(p + 16) == c->seq)
+            return true;
+        uint8_t h[RQCI_KEY_HTTP];
+        rqci_key_http(h, rqci_get32(p), p[4], (int64_t)rqci_get64(p + 8), c->id);
+        key = (MDB_val){sizeof h, h};
+        if (mdb_get(v->lookup, v->env->dbi[RQCI_DB_HTTP], &key, &val) != 0)
+            return true;
+        r = val.mv_data;
+    } else {
+        if (c->entity == RQCI_HTTP_RESPONSE && val.mv_size == RQCI_PLACE_RESPONSE && rqci_get64(p + 16) == c->seq)
+            return true;
+        MDB_cursor *cur = NULL;
+        if (mdb_cursor_open(v->lookup, v->env->dbi[RQCI_DB_KIDS], &cur) != 0)
+            return true;
+        const rqc_err got = rqci_kids_get(cur, p, c->entity, c->id, &r, NULL);
+        mdb_cursor_close(cur);
+        if (got != RQC_OK)
+            return true;
+    }
+    // One that changed after the horizon keeps the rows close behind it: they tell where it was then.
+    return rqci_rec_seq(r) == c->seq || (rqci_rec_seq(r) > horizon && c->seq + KEEP_BEHIND > horizon);
+}
+
+bool rqci_view_needs(rqci_view *v, const rqci_change *c, uint64_t horizon)
+{
+    if (v->env == NULL || c->seq > v->seq)
+        return true;
+    int rc = v->lookup == NULL ? mdb_txn_begin(v->env->env, NULL, MDB_RDONLY, &v->lookup) : mdb_txn_renew(v->lookup);
+    if (rc != 0)
+        return true;
+    const bool needed = needs(v, c, horizon);
+    mdb_txn_reset(v->lookup);
+    return needed;
+}
+
+void rqci_view_tidy(rqci_view *v)
+{
+    int dead = 0;
+    if (v->env != NULL && mdb_reader_check(v->env->env, &dead) == 0 && dead > 0)
+        rqci_logf(&v->opt.log, RQCI_INFO, "%s: cleared %d readers of dead processes", v->dir, dead);
+}
+
+void rqci_view_close(rqci_view *v)
+{
+    if (v == NULL)
+        return;
+    drop_lookup(v);
+    rqci_wtxn_free(&v->w);
+    if (v->env != NULL) {
+        char path[PATH_BYTES], data[PATH_BYTES + 16];
+        if (gen_path(v, v->generation, path, NULL) == RQC_OK) {
+            snprintf(data, sizeof data, "%s/data.mdb", path);
+            v->control->clean_size = (uint64_t)file_size(data);
+            v->control->clean_txn = last_txn(v->env);
+            atomic_store(&v->control->state, RQCI_CONTROL_CLEAN);
+        }
+    }
+    rqci_env_close(v->env);
+    rqci_control_unmap(v->control);
+    free(v->dir);
+    free(v);
+}
