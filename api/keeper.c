@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// What happens by itself: the view follows commits, and once a second the house is kept.
+#include "api/engine.h"
+
+#include <string.h>
+#include <time.h>
+
+// Time that one round may spend on compaction: writers wait for a chunk of it at most.
+#define COMPACT_MS 200
+
+rqc_err rqci_committed(void *ctx, uint64_t head)
+{
+    rqc_db *db = ctx;
+    uint64_t seq = 0;
+    pthread_mutex_lock(&db->apply);
+    db->lag_why.text[0] = 0;
+    rqc_err rc = rqci_view_apply(db->view, &db->source, &seq, &db->lag_why);
+    if (rc == RQC_OK && seq < head)
+        rc = RQC_UNAVAILABLE;
+    if (rc != RQC_OK && !atomic_exchange(&db->lagging, true))
+        rqci_logf(&db->log, RQCI_WARN, "the view cannot follow, reads show an older position: %s",
+                  *db->lag_why.text ? db->lag_why.text : rqci_err_text(rc));
+    if (rc == RQC_OK && atomic_exchange(&db->lagging, false))
+        rqci_logf(&db->log, RQCI_INFO, "the view follows again");
+    pthread_mutex_unlock(&db->apply);
+    return rc;
+}
+
+static bool keep(void *ctx, const rqci_change *c)
+{
+    rqc_db *db = ctx;
+    pthread_mutex_lock(&db->apply);
+    pthread_mutex_lock(&db->lock);
+    const uint64_t horizon = rqci_horizon(db->state.head, db->retain);
+    pthread_mutex_unlock(&db->lock);
+    const bool needed = rqci_view_needs(db->view, c, horizon);
+    pthread_mutex_unlock(&db->apply);
+    return needed;
+}
+
+static bool stopped(rqc_db *db)
+{
+    pthread_mutex_lock(&db->lock);
+    const bool stop = db->stop;
+    pthread_mutex_unlock(&db->lock);
+    return stop;
+}
+
+// Rows behind the horizon that are no longer the newest of their record go, a little at a time. The horizon moves in steps, of a quarter of what is kept; once per
+// step is enough.
+static void compact(rqc_db *db)
+{
+    rqci_errbuf detail = {""};
+    pthread_mutex_lock(&db->lock);
+    const uint64_t horizon = rqci_horizon(db->state.head, db->retain);
+    pthread_mutex_unlock(&db->lock);
+    if (horizon <= db->compacted || atomic_load(&db->lagging))
+        return;
+    bool more = true;
+    const int64_t until = rqci_now_ms() + COMPACT_MS;
+    rqc_err rc = RQC_OK;
+    while (rc == RQC_OK && more && !stopped(db) && rqci_now_ms() < until)
+        rc = rqci_store_compact(db->store, keep, db, &more, &detail);
+    if (rc != RQC_OK && rc != RQC_BUSY)
+        rqci_logf(&db->log, RQCI_WARN, "the log could not be compacted: %s", detail.text);
+    if (rc != RQC_OK || more)
+        return;
+    db->compacted = horizon;
+    rqci_logf(&db->log, RQCI_DEBUG, "the log was compacted up to %llu", (unsigned long long)horizon);
+}
+
+static void *keep_house(void *arg)
+{
+    rqc_db *db = arg;
+    for (;;) {
+        struct timespec t;
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        t.tv_sec++;
+        pthread_mutex_lock(&db->lock);
+        while (!db->stop && pthread_cond_timedwait(&db->wake, &db->lock, &t) == 0)
+            ;
+        const bool stop = db->stop;
+        pthread_mutex_unlock(&db->lock);
+        if (stop)
+            return NULL;
+        pthread_mutex_lock(&db->apply);
+        rqci_view_tidy(db->view);
+        pthread_mutex_unlock(&db->apply);
+        if (atomic_load(&db->lagging))
+            (void)rqci_committed(db, 0);
+        compact(db);
+    }
+}
+
+rqc_err rqci_keeper_start(rqc_db *db, rqci_errbuf *err)
+{
+    rqci_store_stats s;
+    const rqc_err got = rqci_store_stats_read(db->store, &s, err);
+    if (got != RQC_OK)
+        return got;
+    db->retain = s.retain;
+    const int rc = pthread_create(&db->keeper, NULL, keep_house, db);
+    if (rc != 0)
+        return rqci_fail(err, RQC_NO_MEMORY, "no thread for housekeeping: %s", strerror(rc));
+    db->keeper_runs = true;
+    return RQC_OK;
+}
+
+void rqci_keeper_stop(rqc_db *db)
+{
+    if (!db->keeper_runs)
+        return;
+    pthread_mutex_lock(&db->lock);
+    db->stop = true;
+    pthread_cond_signal(&db->wake);
+    pthread_mutex_unlock(&db->lock);
+    pthread_join(db->keeper, NULL);
+    db->keeper_runs = false;
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+// Transactions: rows are checked and copied as they come, and go to the store as one job.
+#include "api/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define BLOCK_BYTES ((size_t)64 << 10)
+
+// Memory that is given back as a whole.
+typedef struct rqci_block {
+    struct rqci_block *next;
+    size_t used, size;
+    max_align_t data[];
+} rqci_block;
+
+struct rqc_txn {
+    rqc_db *db;
+    rqci_block *blocks; // newest first
+    rqci_write *writes;
+    size_t n, cap;
+    size_t failed;
+    rqci_errbuf err;
+};
+
+static void blocks_free(rqci_block *b)
+{
+    while (b) {
+        rqci_block *next = b->next;
+        free(b);
+        b = next;
+    }
+}
+
+static void *take(rqc_txn *t, size_t n)
+{
+    n = (n + sizeof(max_align_t) - 1) / sizeof(max_align_t) * sizeof(max_align_t);
+    rqci_block *b = t->blocks;
+    if (!b || b->size - b->used < n) {
+        const size_t size = n > BLOCK_BYTES / 4 ? n : BLOCK_BYTES;
+        b = malloc(sizeof *b + size);
+        if (!b)
+            return NULL;
+        b->used = 0;
+        b->size = size;
+        // A block of one large value is full at once: it must not hide the room in the block before it.
+        if (t->blocks && size != BLOCK_BYTES) {
+            b->next = t->blocks->next;
+            t->blocks->next = b;
+        } else {
+            b->next = t->blocks;
+            t->blocks = b;
+        }
+    }
+    void *p = (char *)b->data + b->used;
+    b->used += n;
+    return p;
+}
+
+rqc_err rqc_txn_new(rqc_db *db, rqc_txn **ret_txn, rqc_error *err)
+{
+    if (rqci_forked(db))
+        return rqci_report(err, RQC_CLOSED, NULL);
+    if (!db->owner)
+        return rqci_report(err, RQC_READ_ONLY, NULL);
+    rqc_txn *t = calloc(1, sizeof *t);
+    if (!t)
+        return rqci_report(err, RQC_NO_MEMORY, NULL);
+    t->db = db;
+    *ret_txn = t;
+    return RQC_OK;
+}
+
+void rqc_txn_free(rqc_txn *t)
+{
+    if (!t)
+        return;
+    blocks_free(t->blocks);
+    free(t->writes);
+    free(t);
+}
+
+size_t rqci_txn_failed(const rqc_txn *t)
+{
+    return t->failed;
+}
+
+const char *rqc_txn_error(const rqc_txn *t)
+{
+    return t->err.text;
+}
+
+static bool has_bytes(const rqc_value *v)
+{
+    return v->type == RQC_TEXT || v->type == RQC_BYTES || v->type == RQC_ID;
+}
+
+// A private copy of a row and of all it points to: one piece of memory.
+static rqc_value *copy_row(rqc_txn *t, const rqci_entity *e, const rqc_value *row)
+{
+    size_t bytes = e->nfields * sizeof *row;
+    for (int i = 0; i < e->nfields; i++)
+        bytes += has_bytes(&row[i]) ? row[i].n : 0;
+    rqc_value *out = take(t, bytes);
+    if (!out)
+        return NULL;
+    memcpy(out, row, e->nfields * sizeof *row);
+    char *p = (char *)(out + e->nfields);
+    for (int i = 0; i < e->nfields; i++) {
+        if (!has_bytes(&row[i]))
+            continue;
+        if (row[i].n > 0)
+            memcpy(p, row[i].p, row[i].n);
+        out[i].p = p;
+        p += row[i].n;
+    }
+    return out;
+}
+
+static rqc_err room_for_write(rqc_txn *t)
+{
+    if (t->n < t->cap)
+        return RQC_OK;
+    if (t->n >= RQCI_JOB_WRITES_MAX)
+        return rqci_fail(&t->err, RQC_TOO_LARGE, "more than %u writes in one transaction", RQCI_JOB_WRITES_MAX);
+    const size_t cap = t->cap ? t->cap * 2 : 64;
+    rqci_write *writes = realloc(t->writes, cap * sizeof *writes);
+    if (!writes)
+        return rqci_fail(&t->err, RQC_NO_MEMORY, "no memory for %zu writes", cap);
+    t->writes = writes;
+    t->cap = cap;
+    return RQC_OK;
+}
+
+static rqc_err add(rqc_txn *t, uint8_t kind, rqc_entity entity, const uint8_t id[16], const rqc_value *row, uint64_t if_seq)
+{
+    const rqci_entity *e = (int)entity > 0 ? rqci_entity_of((unsigned)entity) : NULL;
+    if (!e || !id || (!row && kind != RQCI_WRITE_DELETE))
+        return rqci_fail(&t->err, RQC_INVALID, "no such entity, no id, or no row");
+    rqc_err rc = room_for_write(t);
+    if (rc != RQC_OK)
+        return rc;
+    rqci_write w = {.kind = kind, .entity = e->code, .if_seq = if_seq != 0, .seq = if_seq};
+    memcpy(w.id, id, 16);
+    if (row) {
+        rqc_value checked[RQCI_FIELD_MAX];
+        memcpy(checked, row, e->nfields * sizeof *row);
+        checked[0] = rqc_id(id);
+        if (kind == RQCI_WRITE_PATCH && e->updated >= 0 && checked[e->updated].type == RQC_ABSENT)
+            checked[e->updated] = rqc_int((int64_t)time(NULL));
+        rc = rqci_row_check(e, checked, kind == RQCI_WRITE_PATCH, &t->err);
+        if (rc != RQC_OK)
+            return rc;
+        w.row = copy_row(t, e, checked);
+        if (!w.row)
+            return rqci_fail(&t->err, RQC_NO_MEMORY, "no memory for a row of %s", e->table);
+    }
+    t->writes[t->n++] = w;
+    return RQC_OK;
+}
+
+rqc_err rqc_put(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row)
+{
+    return add(t, RQCI_WRITE_PUT, entity, id, row, 0);
+}
+
+rqc_err rqc_add(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row)
+{
+    return add(t, RQCI_WRITE_ADD, entity, id, row, 0);
+}
+
+rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row, uint64_t if_seq)
+{
+    return add(t, RQCI_WRITE_PATCH, entity, id, row, if_seq);
+}
+
+rqc_err rqc_delete(rqc_txn *t, rqc_entity entity, const uint8_t id[16], uint64_t if_seq)
+{
+    return add(t, RQCI_WRITE_DELETE, entity, id, NULL, if_seq);
+}
+
+// Which write the store refused, in words.
+static void name_failed(rqc_txn *t, const rqci_job *job)
+{
+    char id[27];
+    t->failed = job->failed < t->n ? job->failed : SIZE_MAX;
+    t->err = job->detail;
+    if (!*t->err.text)
+        rqci_fail(&t->err, job->err, "%s", rqci_err_text(job->err));
+    if (job->failed >= t->n)
+        return;
+    const rqci_write *w = &t->writes[job->failed];
+    const rqci_entity *e = rqci_entity_of(w->entity);
+    rqc_id_format(w->id, id);
+    rqci_fail_within(&t->err, job->err, "write %zu (%s %s)", job->failed + 1, e ? e->table : "?", id);
+}
+
+rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result)
+{
+    if (rqci_forked(t->db))
+        return rqci_fail(&t->err, RQC_CLOSED, "the handle belongs to the parent process");
+    rqci_job job = {.writes = t->writes, .nwrites = t->n, .failed = SIZE_MAX};
+    t->err.text[0] = 0;
+    t->failed = SIZE_MAX;
+    const rqc_err rc = rqci_store_run(t->db->store, &job);
+    if (rc != RQC_OK) {
+        job.err = rc;
+        name_failed(t, &job);
+        return rc;
+    }
+    rqc_result result = {
+        .written = job.written, .skipped = job.skipped, .deleted = job.deleted, .visible = job.visible, .position.seq = job.seq};
+    pthread_mutex_lock(&t->db->lock);
+    result.position.term = t->db->state.term;
+    memcpy(result.position.store_id, t->db->state.store_id, 16);
+    pthread_mutex_unlock(&t->db->lock);
+    if (ret_result)
+        *ret_result = result;
+    blocks_free(t->blocks);
+    t->blocks = NULL;
+    t->n = 0;
+    return RQC_OK;
+}
