@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// Effective requests.
+#include "api/cli/cli.h"
+
+#include "record/json.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const origins[] = {"base", "override", "addition"};
+
+static void keep(cli *c, rqc_err rc)
+{
+    c->lost = c->lost || rc != RQC_OK;
+}
+
+static void items_json(cli *c, const char *key, const rqc_items *list)
+{
+    cli_json_key(c, key);
+    keep(c, rqci_buf_add(&c->line, "[", 1));
+    for (size_t i = 0; i < list->n; i++) {
+        if (i > 0)
+            keep(c, rqci_buf_add(&c->line, ",", 1));
+        keep(c, rqci_json_item(&c->line, &list->items[i]));
+    }
+    keep(c, rqci_buf_add(&c->line, "]", 1));
+}
+
+static void raw_json(cli *c, const rqc_resolved *m)
+{
+    const rqc_value id = m->raw.id ? rqc_id(m->raw.id) : rqc_null(), codec = rqc_int(m->raw.compression);
+    if (!m->raw.present) {
+        cli_json_null(c, "raw");
+        return;
+    }
+    const struct {
+        const char *key;
+        const rqc_value *value;
+    } fields[] = {{"{\"id\":", &id}, {",\"raw_data\":", &m->raw.bytes}, {",\"compression_type\":", &codec}};
+    cli_json_key(c, "raw");
+    for (size_t i = 0; i < 3; i++) {
+        keep(c, rqci_buf_add(&c->line, fields[i].key, strlen(fields[i].key)));
+        keep(c, rqci_json_value(&c->line, fields[i].value));
+    }
+    const char *origin = origins[m->raw.origin];
+    keep(c, rqci_buf_add(&c->line, ",\"origin\":\"", 11));
+    keep(c, rqci_buf_add(&c->line, origin, strlen(origin)));
+    keep(c, rqci_buf_add(&c->line, "\"}", 2));
+}
+
+static void resolved_json(cli *c, const rqc_resolved *m)
+{
+    const rqc_position p = rqc_read_position(c->read);
+    cli_json_begin(c);
+    cli_json_key(c, "http");
+    keep(c, rqci_json_item(&c->line, &m->http));
+    items_json(c, "headers", &m->headers);
+    items_json(c, "params", &m->params);
+    items_json(c, "form", &m->form);
+    items_json(c, "urlencoded", &m->urlencoded);
+    items_json(c, "asserts", &m->asserts);
+    raw_json(c, m);
+    cli_json_position(c, &p);
+    cli_json_end(c);
+}
+
+// ---- For people ---------------------------------------------------------------------------------
+
+static void print_value(const rqc_value *v, size_t most)
+{
+    rqci_buf out = {0};
+    cli_value_text(&out, v, most);
+    if (out.len > 0)
+        fwrite(out.data, 1, out.len, stdout);
+    rqci_buf_free(&out);
+}
+
+// A block of names and values, marked by where they come from. key_field -1: there is only a value.
+static void items_text(const char *title, const rqc_items *list, int key_field, int value_field, int enabled_field)
+{
+    static const cli_column columns[] = {{"", false, false}, {"", false, true}, {"", false, true}, {"", false, false}, {NULL, false, false}};
+    if (list->n == 0)
+        return;
+    printf("\n%s (%zu)\n", title, list->n);
+    cli_table t;
+    cli_table_init(&t, columns);
+    for (size_t i = 0; i < list->n; i++) {
+        const rqc_item *m = &list->items[i];
+        const rqc_value key = rqc_item_field(m, key_field), value = rqc_item_field(m, value_field);
+        const rqc_value enabled = rqc_item_field(m, enabled_field);
+        const bool off = enabled.type == RQC_BOOL && !enabled.u.i;
+        char note[32];
+        cli_cell_text(&t, m->origin == RQC_ORIGIN_ADDITION ? " +" : m->origin == RQC_ORIGIN_OVERRIDE ? " *" : "  ");
+        if (key_field >= 0)
+            cli_cell_value(&t, &key);
+        else
+            cli_cell_text(&t, "");
+        cli_cell_value(&t, &value);
+        snprintf(note, sizeof note, "%s%s%s", m->origin ? origins[m->origin] : "", m->origin && off ? ", " : "", off ? "disabled" : "");
+        cli_cell_text(&t, note);
+    }
+    cli_table_print(&t, false);
+}
+
+static void resolved_text(const rqc_resolved *m)
+{
+    const rqc_value method = rqc_item_field(&m->http, RQC_HTTP_METHOD), url = rqc_item_field(&m->http, RQC_HTTP_URL);
+    const rqc_value name = rqc_item_field(&m->http, RQC_HTTP_NAME), text = rqc_item_field(&m->http, RQC_HTTP_DESCRIPTION);
+    print_value(&method, 64);
+    putchar(' ');
+    print_value(&url, 8192);
+    printf("\n");
+    print_value(&name, 256);
+    putchar('\n');
+    if (text.type == RQC_TEXT && text.n > 0) {
+        print_value(&text, 4096);
+        putchar('\n');
+    }
+    items_text("Headers", &m->headers, RQC_HTTP_HEADER_HEADER_KEY, RQC_HTTP_HEADER_HEADER_VALUE, RQC_HTTP_HEADER_ENABLED);
+    items_text("Parameters", &m->params, RQC_HTTP_SEARCH_PARAM_KEY, RQC_HTTP_SEARCH_PARAM_VALUE, RQC_HTTP_SEARCH_PARAM_ENABLED);
+    items_text("Form", &m->form, RQC_HTTP_BODY_FORM_KEY, RQC_HTTP_BODY_FORM_VALUE, RQC_HTTP_BODY_FORM_ENABLED);
+    items_text("Urlencoded", &m->urlencoded, RQC_HTTP_BODY_URLENCODED_KEY, RQC_HTTP_BODY_URLENCODED_VALUE, RQC_HTTP_BODY_URLENCODED_ENABLED);
+    items_text("Asserts", &m->asserts, -1, RQC_HTTP_ASSERT_VALUE, RQC_HTTP_ASSERT_ENABLED);
+    if (m->raw.present && m->raw.bytes.type != RQC_NULL) {
+        static const char *const codecs[] = {"", ", gzip", ", zstd", ", brotli"};
+        const bool known = m->raw.compression >= 0 && m->raw.compression < 4;
+        printf("\nBody%s%s%s\n", known ? codecs[m->raw.compression] : ", unknown codec", m->raw.origin ? ", " : "",
+               m->raw.origin ? origins[m->raw.origin] : "");
+        print_value(&m->raw.bytes, 4096);
+        putchar('\n');
+    }
+}
+
+static const cli_option resolve_options[] = {{"delta", 0, "ID"}, {NULL, 0, NULL}};
+
+static int resolve(cli *c, const cli_args *a)
+{
+    uint8_t base[16], delta[16];
+    const bool has_delta = cli_has(a, 0);
+    int status = cli_parse_id(c, a->words[0], base);
+    if (status == CLI_OK && has_delta)
+        status = cli_parse_id(c, cli_value(a, 0), delta);
+    if (status == CLI_OK)
+        status = cli_begin(c);
+    if (status != CLI_OK)
+        return status;
+    rqc_resolved m = RQC_RESOLVED_INIT;
+    const rqc_err rc = rqc_resolve(c->read, base, has_delta ? delta : NULL, &m);
+    if (rc != RQC_OK)
+        status = cli_read_failed(c, rc, a->words[0]);
+    else if (c->json)
+        resolved_json(c, &m);
+    else
+        resolved_text(&m);
+    rqc_resolved_free(&m);
+    return status;
+}
+
+// ---- Chains -------------------------------------------------------------------------------------
+
+static const cli_option chain_options[] = {{"until", 0, "T"}, {NULL, 0, NULL}};
+
+static void chain_text(const rqc_list *chain)
+{
+    printf("%zu %s, from the base to the deepest delta\n", chain->n, chain->n == 1 ? "request" : "requests");
+    for (size_t i = 0; i < chain->n; i++) {
+        char id[27];
+        const rqc_value name = rqc_field(chain->items[i], i == 0 ? RQC_HTTP_NAME : RQC_HTTP_DELTA_NAME);
+        rqc_id_format(rqc_record_id(chain->items[i]), id);
+        printf("  %s  ", id);
+        if (name.type != RQC_NULL)
+            print_value(&name, 256);
+        putchar('\n');
+    }
+    static const int fields[] = {RQC_HTTP_NAME, RQC_HTTP_METHOD, RQC_HTTP_URL, RQC_HTTP_BODY_KIND, RQC_HTTP_DESCRIPTION};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        const rqc_value v = rqc_chain_field(chain, fields[i]);
+        printf("%-12s ", rqc_field_name(RQC_HTTP, fields[i]));
+        print_value(&v, 8192);
+        putchar('\n');
+    }
+}
+
+static int chain(cli *c, const cli_args *a)
+{
+    uint8_t base[16];
+    int64_t until = RQC_ANY_TIME;
+    int status = cli_parse_id(c, a->words[0], base);
+    if (status == CLI_OK && cli_has(a, 0))
+        status = cli_parse_int(c, "--until", cli_value(a, 0), INT64_MIN, INT64_MAX, &until);
+    if (status == CLI_OK)
+        status = cli_begin(c);
+    if (status != CLI_OK)
+        return status;
+    rqc_list list = RQC_LIST_INIT;
+    const rqc_err rc = rqc_chain(c->read, base, until, &list);
+    if (rc != RQC_OK) {
+        status = cli_read_failed(c, rc, a->words[0]);
+    } else if (list.n == 0) {
+        status = cli_fail(c, RQC_NOT_FOUND, "%s: no base request has this id; a chain begins at a base", a->words[0]);
+    } else if (c->json) {
+        c->line.len = 0;
+        keep(c, rqci_json_chain(&c->line, list.items, list.n));
+        // The line is ended like every other.
+        if (c->line.len > 0)
+            c->line.len--;
+        cli_json_end(c);
+    } else {
+        chain_text(&list);
+    }
+    rqc_list_free(&list);
+    return status;
+}
+
+const cli_command cli_resolve_commands[] = {
+    {"resolve", "HTTP_ID [--delta ID]",
+     "the effective request: a base, with one delta laid over it\n\n"
+     "Children are marked: * overridden, + added by the delta.",
+     resolve_options, 1, 1, resolve},
+    {"chain", "HTTP_ID [--until T]",
+     "a base merged with the deepest of its deltas\n\n"
+     "Ties between deltas: the newest, then the highest id.",
+     chain_options, 1, 1, chain},
+    {NULL, NULL, NULL, NULL, 0, 0, NULL},
+};
