@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The same questions to SQLite, on the same database file: prepared statements, a cache that holds
+// everything, each column of each row read, rows in any order where reqcast sorts.
+#include "bench/reads.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TABLES = 6, LOG_ENTITY = 1, LOG_ID = 2 };
+
+static const rqc_entity kinds[TABLES] = {RQC_HTTP_HEADER,    RQC_HTTP_SEARCH_PARAM,
+                                         RQC_HTTP_BODY_FORM, RQC_HTTP_BODY_URLENCODED,
+                                         RQC_HTTP_ASSERT,    RQC_HTTP_BODY_RAW};
+
+struct reads_sqlite {
+    struct bench_sqlite s;
+    sqlite3_stmt *get, *page, *count, *headers, *chain, *log;
+    sqlite3_stmt *of[TABLES]; // children of one request
+    sqlite3_stmt *by_id[RQC_HTTP_RESPONSE_ASSERT + 1];
+    bool whole_log; // of one workspace
+};
+
+static sqlite3_stmt *from_table(struct reads_sqlite *q, rqc_entity e, const char *where)
+{
+    char sql[256];
+
+    snprintf(sql, sizeof sql, "SELECT * FROM %s WHERE %s", rqc_entity_name(e), where);
+    return bench_sqlite_prepare(&q->s, sql);
+}
+
+// The log does not say workspaces, and has no rows for what was there before it.
+static bool log_is_whole(struct reads_sqlite *q, const struct bench_data *d)
+{
+    sqlite3_stmt *st = bench_sqlite_prepare(&q->s, "SELECT count(*) FROM change_log");
+
+    bench_sqlite_check(&q->s, sqlite3_step(st), "change_log");
+    bool whole = sqlite3_column_int64(st, 0) >= d->rows && d->floor.workspaces == 1;
+    (void)sqlite3_finalize(st);
+    return whole;
+}
+
+struct reads_sqlite *reads_sqlite_open(const struct bench_data *d, const char *path)
+{
+    struct reads_sqlite *q = floor_alloc(1, sizeof *q);
+    char in[3 * READ_IDS + 64] = "http_id IN (?";
+
+    bench_sqlite_open(&q->s, path);
+    bench_sqlite_run(&q->s, "PRAGMA query_only=ON; PRAGMA cache_size=-4194304");
+    for (int i = 1; i < READ_IDS; i++)
+        strcat(in, ",?");
+    strcat(in, ")");
+    q->headers = from_table(q, RQC_HTTP_HEADER, in);
+    q->get = from_table(q, RQC_HTTP, "id=?");
+    q->page = from_table(q, RQC_HTTP,
+                         "workspace_id=? AND is_delta=FALSE AND is_snapshot=FALSE AND"
+                         " updated_at<=? ORDER BY updated_at DESC, id LIMIT 50");
+    q->count = bench_sqlite_prepare(&q->s, "SELECT count(*) FROM http WHERE workspace_id=? AND"
+                                           " is_delta=FALSE AND is_snapshot=FALSE");
+    q->chain = bench_sqlite_prepare(
+        &q->s, "WITH RECURSIVE c(at) AS (VALUES(?) UNION ALL SELECT h.id FROM c JOIN http h ON"
+               " h.parent_http_id=c.at AND h.is_delta=TRUE) SELECT http.* FROM c CROSS JOIN http"
+               " ON http.id=c.at");
+    q->log = bench_sqlite_prepare(&q->s, "SELECT seq, entity, id FROM change_log WHERE seq>?"
+                                         " ORDER BY seq LIMIT 1000");
+    q->whole_log = log_is_whole(q, d);
+    for (int k = 0; k < TABLES; k++)
+        q->of[k] = from_table(q, kinds[k], "http_id=?");
+    for (int e = RQC_WORKSPACES; e <= RQC_HTTP_RESPONSE_ASSERT; e++)
+        q->by_id[e] = from_table(q, (rqc_entity)e, "id=?");
+    return q;
+}
+
+void reads_sqlite_close(struct reads_sqlite *q)
+{
+    if (q == NULL)
+        return;
+    sqlite3_stmt *all[] = {q->get, q->page, q->count, q->headers, q->chain, q->log};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        (void)sqlite3_finalize(all[i]);
+    for (int k = 0; k < TABLES; k++)
+        (void)sqlite3_finalize(q->of[k]);
+    for (int e = 0; e <= RQC_HTTP_RESPONSE_ASSERT; e++)
+        (void)sqlite3_finalize(q->by_id[e]);
+    bench_sqlite_close(&q->s);
+    free(q);
+}
+
+static uint64_t read_column(sqlite3_stmt *st, int i)
+{
+    switch (sqlite3_column_type(st, i)) {
+    case SQLITE_INTEGER: return (uint64_t)sqlite3_column_int64(st, i);
+    case SQLITE_FLOAT: return sqlite3_column_double(st, i) > 0;
+    case SQLITE_TEXT: return sqlite3_column_text(st, i)[0] + (unsigned)sqlite3_column_bytes(st, i);
+    case SQLITE_BLOB:
+        return *(const uint8_t *)sqlite3_column_blob(st, i) + (unsigned)sqlite3_column_bytes(st, i);
+    default: return 0;
+    }
+}
+
+// `time` is the column of the row's time.
+static void read_rows(struct reads_sqlite *q, sqlite3_stmt *st, int time, read_tally *t)
+{
+    int rc, columns = sqlite3_column_count(st);
+
+    while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+        uint64_t word;
+        const uint8_t *id = sqlite3_column_blob(st, 0);
+        memcpy(&word, id + 8, sizeof word);
+        t->ids += word;
+        t->times += (uint64_t)sqlite3_column_int64(st, time);
+        for (int i = 0; i < columns; i++)
+            t->rest += read_column(st, i);
+        t->count++;
+    }
+    bench_sqlite_check(&q->s, rc, "sqlite3_step");
+    (void)sqlite3_reset(st);
+}
+
+static int last(sqlite3_stmt *st)
+{
+    return sqlite3_column_count(st) - 1;
+}
+
+static void bind_id(sqlite3_stmt *st, int i, const uint8_t *id)
+{
+    (void)sqlite3_bind_blob(st, i, id, 16, SQLITE_STATIC);
+}
+
+static void read_by_id(struct reads_sqlite *q, sqlite3_stmt *st, const uint8_t *id, read_tally *t)
+{
+    bind_id(st, 1, id);
+    read_rows(q, st, last(st), t);
+}
+
+static void read_changes(struct reads_sqlite *q, const struct read_target *t, read_tally *tally)
+{
+    int rc;
+
+    (void)sqlite3_bind_int64(q->log, 1, (sqlite3_int64)t->cursor.seq);
+    while ((rc = sqlite3_step(q->log)) == SQLITE_ROW) {
+        int e = sqlite3_column_int(q->log, LOG_ENTITY);
+        sqlite3_stmt *st = q->by_id[e];
+        (void)sqlite3_bind_value(st, 1, sqlite3_column_value(q->log, LOG_ID));
+        read_rows(q, st, e == RQC_WORKSPACES ? RQC_WORKSPACES_UPDATED : last(st), tally);
+    }
+    bench_sqlite_check(&q->s, rc, "sqlite3_step");
+    (void)sqlite3_reset(q->log);
+}
+
+static void read_children(struct reads_sqlite *q, const struct read_target *t, read_tally *tally)
+{
+    for (uint32_t i = 0; i < READ_IDS; i++) {
+        if (i < t->n)
+            bind_id(q->headers, (int)i + 1, t->id[i]);
+        else
+            (void)sqlite3_bind_null(q->headers, (int)i + 1);
+    }
+    read_rows(q, q->headers, last(q->headers), tally);
+}
+
+bool reads_sqlite_can(void *sqlite, enum read_op op)
+{
+    return op == OP_CHANGES ? ((struct reads_sqlite *)sqlite)->whole_log : op != OP_BEGIN;
+}
+
+void reads_sqlite_run(void *sqlite, enum read_op op, const struct read_target *t, read_tally *tally)
+{
+    struct reads_sqlite *q = sqlite;
+
+    switch (op) {
+    case OP_GET: read_by_id(q, q->get, t->id[0], tally); break;
+    case OP_PAGE_FIRST:
+    case OP_PAGE_MIDDLE:
+        (void)sqlite3_bind_int64(q->page, 2, t->until);
+        read_by_id(q, q->page, t->ws_id, tally);
+        break;
+    case OP_COUNT:
+        bind_id(q->count, 1, t->ws_id);
+        bench_sqlite_check(&q->s, sqlite3_step(q->count), "count");
+        tally->count += (uint64_t)sqlite3_column_int64(q->count, 0);
+        (void)sqlite3_reset(q->count);
+        break;
+    case OP_HEADERS_NEWEST:
+    case OP_HEADERS_RANDOM: read_children(q, t, tally); break;
+    case OP_CHILDREN:
+        read_by_id(q, q->of[0], t->id[0], tally);
+        read_by_id(q, q->of[1], t->id[0], tally);
+        break;
+    case OP_CHANGES: read_changes(q, t, tally); break;
+    case OP_RESOLVE:
+        bench_sqlite_run(&q->s, "BEGIN"); // one position for all of it
+        for (int i = 0; i < 2; i++) {
+            read_by_id(q, q->get, t->id[i], tally);
+            for (int k = 0; k < TABLES; k++)
+                read_by_id(q, q->of[k], t->id[i], tally);
+        }
+        bench_sqlite_run(&q->s, "COMMIT");
+        break;
+    case OP_CHAIN: read_by_id(q, q->chain, t->id[0], tally); break;
+    case OP_BEGIN:
+    case OP_COUNT_OF_OPS: break;
+    }
+}
