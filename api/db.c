@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define MAX_AGE_MS 60000u
+#define MAX_AGE_MS    60000u
 #define LOOK_EVERY_MS 1000
 
 // ---- Small things -------------------------------------------------------------------------------
@@ -70,20 +70,23 @@ static void source_end(void *ctx)
     db->inner.end(db->inner.ctx);
 }
 
-static rqc_err source_changes(void *ctx, uint64_t after, uint64_t upto, rqc_err (*fn)(void *arg, const rqci_change *c), void *arg,
+static rqc_err source_changes(void *ctx, uint64_t after, uint64_t upto,
+                              rqc_err (*fn)(void *arg, const rqci_change *c), void *arg,
                               rqci_errbuf *err)
 {
     const rqc_db *db = ctx;
     return db->inner.changes(db->inner.ctx, after, upto, fn, arg, err);
 }
 
-static rqc_err source_row(void *ctx, uint8_t entity, const uint8_t id[16], uint64_t seq, rqci_buf *out, rqci_errbuf *err)
+static rqc_err source_row(void *ctx, uint8_t entity, const uint8_t id[16], uint64_t seq,
+                          rqci_buf *out, rqci_errbuf *err)
 {
     const rqc_db *db = ctx;
     return db->inner.row(db->inner.ctx, entity, id, seq, out, err);
 }
 
-static rqc_err source_scan(void *ctx, uint8_t entity, rqc_err (*fn)(void *arg, rqc_record *r), void *arg, rqci_errbuf *err)
+static rqc_err source_scan(void *ctx, uint8_t entity, rqc_err (*fn)(void *arg, rqc_record *r),
+                           void *arg, rqci_errbuf *err)
 {
     const rqc_db *db = ctx;
     return db->inner.scan(db->inner.ctx, entity, fn, arg, err);
@@ -179,13 +182,15 @@ static rqc_err options_of(const rqc_options *given, rqc_options *ret, rqci_errbu
     if (!given)
         return RQC_OK;
     if (given->size < offsetof(rqc_options, create) || given->size > 4096)
-        return rqci_fail(err, RQC_INVALID, "rqc_options.size is %zu: start with RQC_OPTIONS_INIT", given->size);
+        return rqci_fail(err, RQC_INVALID, "rqc_options.size is %zu: start with RQC_OPTIONS_INIT",
+                         given->size);
     memcpy(ret, given, given->size < sizeof *ret ? given->size : sizeof *ret);
     ret->size = sizeof *ret;
     return RQC_OK;
 }
 
-static rqc_err db_new(const char *path, const rqc_options *o, bool owner, rqc_db **ret_db, rqci_errbuf *err)
+static rqc_err db_new(const char *path, const rqc_options *o, bool owner, rqc_db **ret_db,
+                      rqci_errbuf *err)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, watch_forks);
@@ -202,7 +207,8 @@ static rqc_err db_new(const char *path, const rqc_options *o, bool owner, rqc_db
     db->forks = atomic_load(&fork_count);
     db->max_age_ms = o->max_age_ms ? o->max_age_ms : MAX_AGE_MS;
     db->log = (rqci_log){o->log, o->log_ctx};
-    db->source = (rqci_source){db, source_begin, source_end, source_changes, source_row, source_scan, source_count};
+    db->source = (rqci_source){db,         source_begin, source_end,  source_changes,
+                               source_row, source_scan,  source_count};
     pthread_mutex_init(&db->apply, NULL);
     pthread_mutex_init(&db->lock, NULL);
     pthread_condattr_t attr;
@@ -214,13 +220,17 @@ static rqc_err db_new(const char *path, const rqc_options *o, bool owner, rqc_db
     return RQC_OK;
 }
 
-static rqc_err view_in(rqc_db *db, const rqc_options *o, bool beside, char dir[RQCI_PATH_MAX], rqci_errbuf *err)
+static rqc_err view_in(rqc_db *db, const rqc_options *o, bool beside, char dir[RQCI_PATH_MAX],
+                       rqci_errbuf *err)
 {
     rqc_err rc = rqci_view_dir(db->path, o->view_dir, beside, &db->log, dir, err);
     if (rc != RQC_OK)
         return rc;
-    const rqci_view_options v = {
-        .dir = dir, .map_bytes = o->view_map_bytes, .log = db->log, .progress = o->progress, .progress_ctx = o->progress_ctx};
+    const rqci_view_options v = {.dir = dir,
+                                 .map_bytes = o->view_map_bytes,
+                                 .log = db->log,
+                                 .progress = o->progress,
+                                 .progress_ctx = o->progress_ctx};
     uint64_t seq;
     rc = rqci_view_open(&v, &db->state, &db->view, err);
     if (rc == RQC_OK)
@@ -243,7 +253,8 @@ static rqc_err open_view(rqc_db *db, const rqc_options *o, rqci_errbuf *err)
     db->source.end(db->source.ctx);
     rc = view_in(db, o, false, dir, err);
     if (rc == RQC_NO_SPACE && !o->view_dir) {
-        rqci_logf(&db->log, RQCI_WARN, "%s: the view goes beside the database: %s", db->path, err->text);
+        rqci_logf(&db->log, RQCI_WARN, "%s: the view goes beside the database: %s", db->path,
+                  err->text);
         rc = view_in(db, o, true, dir, err);
     }
     if (rc != RQC_OK)
@@ -265,8 +276,11 @@ rqc_err rqc_open(const char *path, const rqc_options *opt, rqc_db **ret_db, rqc_
         rc = db_new(path, &o, true, &db, &detail);
     if (rc != RQC_OK)
         return rqci_report(err, rc, &detail);
-    const rqci_store_options s = {
-        .create = o.create != 0, .retain = o.retain, .log = db->log, .committed = rqci_committed, .ctx = db};
+    const rqci_store_options s = {.create = o.create != 0,
+                                  .retain = o.retain,
+                                  .log = db->log,
+                                  .committed = rqci_committed,
+                                  .ctx = db};
     rc = rqci_store_open(db->path, &s, &db->store, &detail);
     if (rc == RQC_OK)
         rc = open_view(db, &o, &detail);

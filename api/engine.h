@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine joins the rooms: the store (truth), the view that follows it, and the sessions that read the view.
+// The engine joins the rooms: the store (truth), the view that follows it, and the sessions that
+// read the view.
 //
 //   rqc_commit ─► store (writer thread) ─► committed(): view apply ─► done ─► rqc_commit returns
 //   keeper thread, once a second: clears dead readers, retries a view that lags, compacts the log
 //
 // Locks, in the order in which they may be taken:
 //   (the store's own) → apply → lock
-// `apply` guards the view and the store's source: whoever changes the view holds it. The store calls committed() and keep() with its own locks held, so nobody
-// calls the store with `apply` held, but for its source.
+// `apply` guards the view and the store's source: whoever changes the view holds it. The store
+// calls committed() and keep() with its own locks held, so nobody calls the store with `apply`
+// held, but for its source.
 #ifndef RQCI_ENGINE_H
 #define RQCI_ENGINE_H
 
@@ -21,7 +23,8 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-// A mirror and the sessions on it. An attached handle opens another one when the owner's view moved.
+// A mirror and the sessions on it. An attached handle opens another one when the owner's view
+// moved.
 typedef struct rqci_mirror_ref {
     rqci_mirror *mirror;
     char *dir;
@@ -30,14 +33,15 @@ typedef struct rqci_mirror_ref {
 
 struct rqc_db {
     bool owner;
-    unsigned forks;  // forks of this process when it was opened
-    char *path;      // the database file, symbolic links resolved
+    unsigned forks; // forks of this process when it was opened
+    char *path;     // the database file, symbolic links resolved
     uint32_t max_age_ms;
     uint64_t retain; // positions of history that the store keeps
     rqci_log log;
 
-    rqci_store *store; // owner: the truth; attached: opened for reading when first needed (guarded by lock)
-    rqci_source inner; // the store's source
+    rqci_store *
+        store; // owner: the truth; attached: opened for reading when first needed (guarded by lock)
+    rqci_source inner;  // the store's source
     rqci_source source; // the same, noting its state
 
     pthread_mutex_t apply;
@@ -46,8 +50,8 @@ struct rqc_db {
     rqci_errbuf lag_why; // guarded by apply
 
     pthread_mutex_t lock;
-    rqci_source_state state; // newest seen by the source
-    rqci_mirror_ref *mirror; // current one
+    rqci_source_state state;  // newest seen by the source
+    rqci_mirror_ref *mirror;  // current one
     _Atomic uint64_t mirrors; // how many there were: sessions notice a new one
     _Atomic int64_t next_look_ms;
 
@@ -76,7 +80,8 @@ bool rqci_forked(const rqc_db *db);
 
 int64_t rqci_now_ms(void); // monotonic, coarse
 
-// txn.c: which write the last failed commit was refused for, counted from 0 in the order of the calls; SIZE_MAX: none of them.
+// txn.c: which write the last failed commit was refused for, counted from 0 in the order of the
+// calls; SIZE_MAX: none of them.
 size_t rqci_txn_failed(const rqc_txn *t);
 
 // db.c
@@ -97,12 +102,14 @@ rqc_err rqci_committed(void *ctx, uint64_t head);
 #define RQCI_PATH_MAX 4096
 // The database's file with symbolic links resolved; one that does not exist yet: its directory's.
 rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf *err);
-// Directory of the view, its parent made and checked. view_dir NULL: /dev/shm, where it is large enough, else beside the database. `small` forces the latter.
-rqc_err rqci_view_dir(const char *db_path, const char *view_dir, bool beside, const rqci_log *log, char ret_dir[RQCI_PATH_MAX],
-                      rqci_errbuf *err);
+// Directory of the view, its parent made and checked. view_dir NULL: /dev/shm, where it is large
+// enough, else beside the database. `small` forces the latter.
+rqc_err rqci_view_dir(const char *db_path, const char *view_dir, bool beside, const rqci_log *log,
+                      char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err);
 // The note beside the database that tells attached processes where its view is.
 rqc_err rqci_note_write(const char *db_path, const char *dir, rqci_errbuf *err);
-// Reads and checks it: the note and the view's directory belong to this user, to root, or to the database's owner. RQC_UNAVAILABLE, RQC_INVALID.
+// Reads and checks it: the note and the view's directory belong to this user, to root, or to the
+// database's owner. RQC_UNAVAILABLE, RQC_INVALID.
 rqc_err rqci_note_read(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err);
 // Removes views in the same parent directory whose databases are gone.
 void rqci_views_sweep(const char *dir, const rqci_log *log);

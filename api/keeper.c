@@ -46,8 +46,8 @@ static bool stopped(rqc_db *db)
     return stop;
 }
 
-// Rows behind the horizon that are no longer the newest of their record go, a little at a time. The horizon moves in steps, of a quarter of what is kept; once per
-// step is enough.
+// Rows behind the horizon that are no longer the newest of their record go, a little at a time. The
+// horizon moves in steps, of a quarter of what is kept; once per step is enough.
 static void compact(rqc_db *db)
 {
     rqci_errbuf detail = {""};
@@ -66,7 +66,8 @@ static void compact(rqc_db *db)
     if (rc != RQC_OK || more)
         return;
     db->compacted = horizon;
-    rqci_logf(&db->log, RQCI_DEBUG, "the log was compacted up to %llu", (unsigned long long)horizon);
+    rqci_logf(&db->log, RQCI_DEBUG, "the log was compacted up to %llu",
+              (unsigned long long)horizon);
 }
 
 static void *keep_house(void *arg)

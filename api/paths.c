@@ -2,9 +2,9 @@
 // Where the view of a database lives, and how other processes find it.
 //
 //   /dev/shm/reqcast-UID/HASH            the view; HASH is XXH3-128 of the database's path
-//   /dev/shm/reqcast-UID/HASH.database   that path, and the newest owner's process: a view whose database is gone can be removed
-//   FILE.rqc-view                        the view, where shared memory is too small
-//   FILE.rqc-view-path                   the note: which of these it is
+//   /dev/shm/reqcast-UID/HASH.database   that path, and the newest owner's process: a view whose
+//   database is gone can be removed FILE.rqc-view                        the view, where shared
+//   memory is too small FILE.rqc-view-path                   the note: which of these it is
 #include "api/engine.h"
 
 #include "base/hash.h"
@@ -22,15 +22,17 @@
 #include <unistd.h>
 
 #define SHARED_MEMORY "/dev/shm"
-#define ROOM_FACTOR 3u                        // a view and the one that is built beside it
-#define ROOM_BYTES ((uint64_t)64 << 20)       // and what a small database needs at least
-#define HASH_TEXT 32
+#define ROOM_FACTOR   3u                   // a view and the one that is built beside it
+#define ROOM_BYTES    ((uint64_t)64 << 20) // and what a small database needs at least
+#define HASH_TEXT     32
 
 static rqc_err join(char ret[RQCI_PATH_MAX], rqci_errbuf *err, const char *a, const char *b)
 {
     const int n = snprintf(ret, RQCI_PATH_MAX, "%s%s", a, b);
     // Room for what the rooms below append.
-    return n > 0 && n < RQCI_PATH_MAX - 64 ? RQC_OK : rqci_fail(err, RQC_INVALID, "the path %.64s… is too long", a);
+    return n > 0 && n < RQCI_PATH_MAX - 64
+               ? RQC_OK
+               : rqci_fail(err, RQC_INVALID, "the path %.64s… is too long", a);
 }
 
 rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf *err)
@@ -44,10 +46,12 @@ rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf
         return rc;
     }
     if (errno != ENOENT)
-        return rqci_fail(err, errno == EACCES ? RQC_IO : RQC_INVALID, "%s: %s", path, strerror(errno));
+        return rqci_fail(err, errno == EACCES ? RQC_IO : RQC_INVALID, "%s: %s", path,
+                         strerror(errno));
     struct stat st;
     if (lstat(path, &st) == 0)
-        return rqci_fail(err, RQC_INVALID, "%s: a symbolic link to a file that does not exist", path);
+        return rqci_fail(err, RQC_INVALID, "%s: a symbolic link to a file that does not exist",
+                         path);
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
     if (!*name)
@@ -66,12 +70,13 @@ rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf
     return rc == RQC_OK ? join(ret_path, err, with_slash, name) : rc;
 }
 
-// A directory of this user that nobody else can write to, made when missing. Other users can make names in shared memory: a directory of theirs, or a
-// symbolic link, must never be used.
+// A directory of this user that nobody else can write to, made when missing. Other users can make
+// names in shared memory: a directory of theirs, or a symbolic link, must never be used.
 static rqc_err private_dir(const char *dir, rqci_errbuf *err)
 {
     if (mkdir(dir, 0750) != 0 && errno != EEXIST)
-        return rqci_fail(err, errno == ENOSPC ? RQC_NO_SPACE : RQC_IO, "%s: %s", dir, strerror(errno));
+        return rqci_fail(err, errno == ENOSPC ? RQC_NO_SPACE : RQC_IO, "%s: %s", dir,
+                         strerror(errno));
     struct stat st;
     if (lstat(dir, &st) != 0)
         return rqci_fail(err, RQC_IO, "%s: %s", dir, strerror(errno));
@@ -104,8 +109,8 @@ static bool has_room(const char *db_path, char *why, size_t size)
     const uint64_t db = stat(db_path, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size : 0;
     const uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize, need = ROOM_FACTOR * db + ROOM_BYTES;
     if (room < need)
-        snprintf(why, size, "%s has %llu MiB left, %llu MiB are wanted", SHARED_MEMORY, (unsigned long long)(room >> 20),
-                 (unsigned long long)(need >> 20));
+        snprintf(why, size, "%s has %llu MiB left, %llu MiB are wanted", SHARED_MEMORY,
+                 (unsigned long long)(room >> 20), (unsigned long long)(need >> 20));
     return room >= need;
 }
 
@@ -134,7 +139,8 @@ static rqc_err write_file(const char *path, const char *text, rqci_errbuf *err)
 }
 
 // The view's directory below `parent`, and the file that tells whose it is.
-static rqc_err below(const char *parent, const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err)
+static rqc_err below(const char *parent, const char *db_path, char ret_dir[RQCI_PATH_MAX],
+                     rqci_errbuf *err)
 {
     char name[HASH_TEXT + 2] = "/", note[RQCI_PATH_MAX];
     hash_text(db_path, name + 1);
@@ -152,8 +158,8 @@ static rqc_err below(const char *parent, const char *db_path, char ret_dir[RQCI_
     return write_file(note, text, err);
 }
 
-rqc_err rqci_view_dir(const char *db_path, const char *view_dir, bool beside, const rqci_log *log, char ret_dir[RQCI_PATH_MAX],
-                      rqci_errbuf *err)
+rqc_err rqci_view_dir(const char *db_path, const char *view_dir, bool beside, const rqci_log *log,
+                      char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err)
 {
     char parent[RQCI_PATH_MAX], name[48], why[512] = "";
     snprintf(name, sizeof name, "/reqcast-%lu", (unsigned long)geteuid());
@@ -173,7 +179,8 @@ rqc_err rqci_view_dir(const char *db_path, const char *view_dir, bool beside, co
     if (rc == RQC_OK)
         rc = private_dir(ret_dir, err);
     if (rc == RQC_OK && *why)
-        rqci_logf(log, RQCI_WARN, "%s: the view is kept here, not in shared memory: %s", ret_dir, why);
+        rqci_logf(log, RQCI_WARN, "%s: the view is kept here, not in shared memory: %s", ret_dir,
+                  why);
     return rc;
 }
 
@@ -204,8 +211,8 @@ rqc_err rqci_note_read(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_er
         return rc;
     const int fd = open(note, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
-        return rqci_fail(err, errno == ENOENT ? RQC_UNAVAILABLE : RQC_IO, "%s: %s: nobody has opened the database yet", note,
-                         strerror(errno));
+        return rqci_fail(err, errno == ENOENT ? RQC_UNAVAILABLE : RQC_IO,
+                         "%s: %s: nobody has opened the database yet", note, strerror(errno));
     ssize_t n = -1;
     const bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && trusted(&st, &db);
     if (good)
@@ -230,8 +237,8 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return type == FTW_DP ? rmdir(path) : unlink(path);
 }
 
-// True when the database named in the file is gone and so is its last owner, while the directory that it was in, or the one above that, is there
-// (a volume that is not mounted now may come back).
+// True when the database named in the file is gone and so is its last owner, while the directory
+// that it was in, or the one above that, is there (a volume that is not mounted now may come back).
 static bool database_gone(const char *note)
 {
     char text[RQCI_PATH_MAX + 32];
@@ -249,7 +256,8 @@ static bool database_gone(const char *note)
     *line = 0;
     const long pid = strtol(line + 1, NULL, 10);
     struct stat st;
-    if (pid <= 1 || kill((pid_t)pid, 0) == 0 || errno != ESRCH || lstat(text, &st) == 0 || errno != ENOENT)
+    if (pid <= 1 || kill((pid_t)pid, 0) == 0 || errno != ESRCH || lstat(text, &st) == 0 ||
+        errno != ENOENT)
         return false;
     for (int up = 0; up < 2; up++) {
         char *slash = strrchr(text, '/');
@@ -281,7 +289,8 @@ void rqci_views_sweep(const char *dir, const rqci_log *log)
             continue;
         (void)unlink(path);
         path[strlen(path) - 9] = 0;
-        if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0)
+        if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) &&
+            nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS | FTW_MOUNT) == 0)
             rqci_logf(log, RQCI_INFO, "%s: removed, its database is gone", path);
     }
     closedir(d);

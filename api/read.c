@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Read sessions: thin, checked wrappers over the view's readers. No locks, no allocation, no system calls on the way of a read.
+// Read sessions: thin, checked wrappers over the view's readers. No locks, no allocation, no system
+// calls on the way of a read.
 #include "api/engine.h"
 
 #include "base/hash.h"
@@ -72,7 +73,8 @@ rqc_err rqc_read_begin(rqc_read *r)
     rqc_err rc = moved(r) ? move(r) : RQC_OK;
     if (rc == RQC_OK)
         rc = rqci_reader_begin(r->reader, &r->err);
-    if (rc == RQC_UNAVAILABLE && !r->db->owner && rqci_mirror_find(r->db, NULL) == RQC_OK && moved(r)) {
+    if (rc == RQC_UNAVAILABLE && !r->db->owner && rqci_mirror_find(r->db, NULL) == RQC_OK &&
+        moved(r)) {
         rc = move(r);
         if (rc == RQC_OK)
             rc = rqci_reader_begin(r->reader, &r->err);
@@ -115,7 +117,9 @@ static inline rqc_err check(rqc_read *r)
     if (__builtin_expect(!r->begun, 0))
         return rqci_fail(&r->err, RQC_INVALID, "the session was not begun");
     if (__builtin_expect(rqci_now_ms() > r->until_ms, 0))
-        return rqci_fail(&r->err, RQC_EXPIRED, "the session was held longer than %u ms: end it and begin again", r->db->max_age_ms);
+        return rqci_fail(&r->err, RQC_EXPIRED,
+                         "the session was held longer than %u ms: end it and begin again",
+                         r->db->max_age_ms);
     return RQC_OK;
 }
 
@@ -128,7 +132,9 @@ static rqc_err invalid(rqc_read *r, const char *what)
 static rqc_err told(rqc_read *r, rqc_err rc)
 {
     if (__builtin_expect(rc != RQC_OK, 0))
-        rqci_fail(&r->err, rc, "%s", rc == RQC_CORRUPT ? "the view is damaged: reqcast verify --repair builds it anew" : rqci_err_text(rc));
+        rqci_fail(&r->err, rc, "%s",
+                  rc == RQC_CORRUPT ? "the view is damaged: reqcast verify --repair builds it anew"
+                                    : rqci_err_text(rc));
     return rc;
 }
 
@@ -148,29 +154,35 @@ rqc_err rqc_workspaces(rqc_read *r, rqc_list *ret_list)
     return rc == RQC_OK ? told(r, rqci_workspaces(r->reader, ret_list)) : rc;
 }
 
-rqc_err rqc_page(rqc_read *r, const uint8_t workspace[16], int64_t until, const char *method, uint32_t limit, rqc_page_cursor *cursor,
-                 rqc_list *ret_list)
+rqc_err rqc_page(rqc_read *r, const uint8_t workspace[16], int64_t until, const char *method,
+                 uint32_t limit, rqc_page_cursor *cursor, rqc_list *ret_list)
 {
     const rqc_err rc = check(r);
     if (rc != RQC_OK)
         return rc;
     if (!workspace || limit > RQC_PAGE_MAX || (cursor && cursor->state > 2))
-        return invalid(r, "a page needs a workspace, a limit of at most 100,000 and a cursor that a page gave");
+        return invalid(
+            r,
+            "a page needs a workspace, a limit of at most 100,000 and a cursor that a page gave");
     return told(r, rqci_page(r->reader, workspace, until, method, limit, cursor, ret_list));
 }
 
-rqc_err rqc_updates(rqc_read *r, const uint8_t workspace[16], int64_t since, int64_t until, const char *method, uint32_t limit,
-                    rqc_page_cursor *cursor, rqc_list *ret_list)
+rqc_err rqc_updates(rqc_read *r, const uint8_t workspace[16], int64_t since, int64_t until,
+                    const char *method, uint32_t limit, rqc_page_cursor *cursor, rqc_list *ret_list)
 {
     const rqc_err rc = check(r);
     if (rc != RQC_OK)
         return rc;
     if (!workspace || limit > RQC_PAGE_MAX || (cursor && cursor->state > 2))
-        return invalid(r, "updates need a workspace, a limit of at most 100,000 and a cursor that updates gave");
-    return told(r, rqci_updates(r->reader, workspace, since, until, method, limit, cursor, ret_list));
+        return invalid(
+            r,
+            "updates need a workspace, a limit of at most 100,000 and a cursor that updates gave");
+    return told(r,
+                rqci_updates(r->reader, workspace, since, until, method, limit, cursor, ret_list));
 }
 
-rqc_err rqc_batch(rqc_read *r, const uint8_t (*ids)[16], size_t n, int64_t until, rqc_list *ret_list)
+rqc_err rqc_batch(rqc_read *r, const uint8_t (*ids)[16], size_t n, int64_t until,
+                  rqc_list *ret_list)
 {
     const rqc_err rc = check(r);
     if (rc != RQC_OK)
@@ -180,7 +192,8 @@ rqc_err rqc_batch(rqc_read *r, const uint8_t (*ids)[16], size_t n, int64_t until
     return told(r, rqci_batch(r->reader, ids, n, until, ret_list));
 }
 
-rqc_err rqc_deltas(rqc_read *r, const uint8_t (*parents)[16], size_t n, int64_t since, int64_t until, rqc_list *ret_list)
+rqc_err rqc_deltas(rqc_read *r, const uint8_t (*parents)[16], size_t n, int64_t since,
+                   int64_t until, rqc_list *ret_list)
 {
     const rqc_err rc = check(r);
     if (rc != RQC_OK)
@@ -190,15 +203,18 @@ rqc_err rqc_deltas(rqc_read *r, const uint8_t (*parents)[16], size_t n, int64_t 
     return told(r, rqci_deltas(r->reader, parents, n, since, until, ret_list));
 }
 
-rqc_err rqc_metrics_read(rqc_read *r, const uint8_t workspace[16], int64_t since, rqc_metrics *ret_metrics)
+rqc_err rqc_metrics_read(rqc_read *r, const uint8_t workspace[16], int64_t since,
+                         rqc_metrics *ret_metrics)
 {
     const rqc_err rc = check(r);
     if (rc != RQC_OK)
         return rc;
-    return workspace ? told(r, rqci_metrics(r->reader, workspace, since, ret_metrics)) : invalid(r, "no workspace");
+    return workspace ? told(r, rqci_metrics(r->reader, workspace, since, ret_metrics))
+                     : invalid(r, "no workspace");
 }
 
-rqc_err rqc_activity_read(rqc_read *r, const uint8_t workspace[16], int64_t since, rqc_activity *ret_days, size_t max, size_t *ret_n)
+rqc_err rqc_activity_read(rqc_read *r, const uint8_t workspace[16], int64_t since,
+                          rqc_activity *ret_days, size_t max, size_t *ret_n)
 {
     const rqc_err rc = check(r);
     if (rc != RQC_OK)
@@ -213,10 +229,12 @@ rqc_err rqc_count(rqc_read *r, const uint8_t workspace[16], int64_t until, uint6
     const rqc_err rc = check(r);
     if (rc != RQC_OK)
         return rc;
-    return workspace ? told(r, rqci_count(r->reader, workspace, until, ret_count)) : invalid(r, "no workspace");
+    return workspace ? told(r, rqci_count(r->reader, workspace, until, ret_count))
+                     : invalid(r, "no workspace");
 }
 
-rqc_err rqc_children(rqc_read *r, rqc_entity entity, const uint8_t (*ids)[16], size_t n, int64_t until, int all, rqc_list *ret_list)
+rqc_err rqc_children(rqc_read *r, rqc_entity entity, const uint8_t (*ids)[16], size_t n,
+                     int64_t until, int all, rqc_list *ret_list)
 {
     const rqc_err rc = check(r);
     if (rc != RQC_OK)
@@ -228,8 +246,8 @@ rqc_err rqc_children(rqc_read *r, rqc_entity entity, const uint8_t (*ids)[16], s
     return told(r, rqci_children(r->reader, (uint8_t)entity, ids, n, until, all != 0, ret_list));
 }
 
-rqc_err rqc_changes(rqc_read *r, const uint8_t *workspace, rqc_cursor *cursor, uint32_t limit, rqc_changes_list *ret_list,
-                    int *ret_up_to_date)
+rqc_err rqc_changes(rqc_read *r, const uint8_t *workspace, rqc_cursor *cursor, uint32_t limit,
+                    rqc_changes_list *ret_list, int *ret_up_to_date)
 {
     rqc_err rc = check(r);
     if (rc != RQC_OK)
@@ -280,7 +298,8 @@ rqc_err rqc_large(rqc_read *r, const rqc_record *record, int field, void **ret_b
     if (rc != RQC_OK)
         return rc;
     rqci_buf out = {0};
-    rc = rqci_store_value(store, rqci_rec_entity(record), rqci_rec_id(record), field, &out, &r->err);
+    rc =
+        rqci_store_value(store, rqci_rec_entity(record), rqci_rec_id(record), field, &out, &r->err);
     uint8_t hash[16];
     if (rc == RQC_OK) {
         rqci_xxh128_bytes(out.data, out.len, hash);

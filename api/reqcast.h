@@ -2,9 +2,11 @@
 // reqcast: a replicated in-memory cache of HTTP request records, with SQLite as the durable truth.
 //
 // The one installed header. Rules for all of it:
-// - Functions return rqc_err; RQC_OK is 0. Results come last, are called ret_…, and are untouched when a call fails.
+// - Functions return rqc_err; RQC_OK is 0. Results come last, are called ret_…, and are untouched
+// when a call fails.
 // - Destructors accept NULL.
-// - A const rqc_record * points into shared memory. It is owned by the database and valid until the read session that gave it is
+// - A const rqc_record * points into shared memory. It is owned by the database and valid until the
+// read session that gave it is
 //   ended with rqc_read_end. Nothing is copied.
 // - Times (updated_at, since, until) are what the rows hold, normally UNIX seconds, compared raw.
 // - Ids are 16 bytes (ULIDs), compared as unsigned bytes.
@@ -25,18 +27,19 @@ extern "C" {
 #define RQC_API
 #endif
 
-// ---- Errors -------------------------------------------------------------------------------------------------------
+// ---- Errors
+// -------------------------------------------------------------------------------------------------------
 
 typedef enum rqc_err {
     RQC_OK = 0,
-    RQC_NOT_FOUND = 1,      // no such record, workspace or file
-    RQC_CHANGED = 2,        // the record changed since the position that was expected
-    RQC_DIFFERENT = 3,      // verify found a difference
-    RQC_INVALID = 4,        // an argument or input is wrong; nothing was written
-    RQC_CONSTRAINT = 5,     // the database refused the row; nothing was written
-    RQC_TOO_LARGE = 6,      // beyond a documented limit
-    RQC_CONFLICT = 7,       // the idempotency key was used for another request
-    RQC_BUSY = 8,           // another process owns the database or holds its lock
+    RQC_NOT_FOUND = 1,  // no such record, workspace or file
+    RQC_CHANGED = 2,    // the record changed since the position that was expected
+    RQC_DIFFERENT = 3,  // verify found a difference
+    RQC_INVALID = 4,    // an argument or input is wrong; nothing was written
+    RQC_CONSTRAINT = 5, // the database refused the row; nothing was written
+    RQC_TOO_LARGE = 6,  // beyond a documented limit
+    RQC_CONFLICT = 7,   // the idempotency key was used for another request
+    RQC_BUSY = 8,       // another process owns the database or holds its lock
     RQC_TIMEOUT = 9,
     RQC_UNAVAILABLE = 10,   // no view to read now; try again
     RQC_TOO_OLD = 11,       // the cursor is behind the kept history: start over from 0
@@ -45,10 +48,10 @@ typedef enum rqc_err {
     RQC_EXPIRED = 14,       // the read session was held longer than its max_age
     RQC_READ_ONLY = 15,     // attached handles cannot write
     RQC_NO_MEMORY = 16,
-    RQC_NO_SPACE = 17,      // disk or shared memory is full; nothing acknowledged is lost
+    RQC_NO_SPACE = 17, // disk or shared memory is full; nothing acknowledged is lost
     RQC_IO = 18,
     RQC_CORRUPT = 19,
-    RQC_VERSION = 20,       // a format or schema version that this library does not understand
+    RQC_VERSION = 20, // a format or schema version that this library does not understand
     RQC_CLOSED = 21,
     RQC_INTERNAL = 22
 } rqc_err;
@@ -56,13 +59,15 @@ typedef enum rqc_err {
 // Text of a code; static storage, never NULL.
 RQC_API const char *rqc_err_text(rqc_err code);
 
-// What went wrong, with its context (file, field, holder …). Owned by the caller; every function that takes one accepts NULL.
+// What went wrong, with its context (file, field, holder …). Owned by the caller; every function
+// that takes one accepts NULL.
 typedef struct rqc_error {
     rqc_err code;
     char text[508];
 } rqc_error;
 
-// ---- Records ------------------------------------------------------------------------------------------------------
+// ---- Records
+// ------------------------------------------------------------------------------------------------------
 
 typedef enum rqc_entity {
     RQC_WORKSPACES = 1,
@@ -82,97 +87,196 @@ typedef enum rqc_entity {
 
 // Fields by entity. The numbers are those of the packed record; new ones are only appended.
 enum {
-    RQC_WORKSPACES_ID, RQC_WORKSPACES_NAME, RQC_WORKSPACES_UPDATED, RQC_WORKSPACES_COLLECTION_COUNT,
-    RQC_WORKSPACES_FLOW_COUNT, RQC_WORKSPACES_ACTIVE_ENV, RQC_WORKSPACES_GLOBAL_ENV,
-    RQC_WORKSPACES_DISPLAY_ORDER, RQC_WORKSPACES_NFIELDS
+    RQC_WORKSPACES_ID,
+    RQC_WORKSPACES_NAME,
+    RQC_WORKSPACES_UPDATED,
+    RQC_WORKSPACES_COLLECTION_COUNT,
+    RQC_WORKSPACES_FLOW_COUNT,
+    RQC_WORKSPACES_ACTIVE_ENV,
+    RQC_WORKSPACES_GLOBAL_ENV,
+    RQC_WORKSPACES_DISPLAY_ORDER,
+    RQC_WORKSPACES_NFIELDS
 };
 enum {
-    RQC_FILES_ID, RQC_FILES_WORKSPACE_ID, RQC_FILES_PARENT_ID, RQC_FILES_CONTENT_ID,
-    RQC_FILES_CONTENT_KIND, RQC_FILES_NAME, RQC_FILES_DISPLAY_ORDER, RQC_FILES_PATH_HASH,
-    RQC_FILES_UPDATED_AT, RQC_FILES_NFIELDS
+    RQC_FILES_ID,
+    RQC_FILES_WORKSPACE_ID,
+    RQC_FILES_PARENT_ID,
+    RQC_FILES_CONTENT_ID,
+    RQC_FILES_CONTENT_KIND,
+    RQC_FILES_NAME,
+    RQC_FILES_DISPLAY_ORDER,
+    RQC_FILES_PATH_HASH,
+    RQC_FILES_UPDATED_AT,
+    RQC_FILES_NFIELDS
 };
 enum {
-    RQC_HTTP_ID, RQC_HTTP_WORKSPACE_ID, RQC_HTTP_FOLDER_ID, RQC_HTTP_NAME, RQC_HTTP_URL,
-    RQC_HTTP_METHOD, RQC_HTTP_BODY_KIND, RQC_HTTP_DESCRIPTION, RQC_HTTP_CONTENT_HASH,
-    RQC_HTTP_PARENT_HTTP_ID, RQC_HTTP_IS_DELTA, RQC_HTTP_IS_SNAPSHOT, RQC_HTTP_DELTA_NAME,
-    RQC_HTTP_DELTA_URL, RQC_HTTP_DELTA_METHOD, RQC_HTTP_DELTA_BODY_KIND, RQC_HTTP_DELTA_DESCRIPTION,
-    RQC_HTTP_LAST_RUN_AT, RQC_HTTP_CREATED_AT, RQC_HTTP_UPDATED_AT, RQC_HTTP_NFIELDS
+    RQC_HTTP_ID,
+    RQC_HTTP_WORKSPACE_ID,
+    RQC_HTTP_FOLDER_ID,
+    RQC_HTTP_NAME,
+    RQC_HTTP_URL,
+    RQC_HTTP_METHOD,
+    RQC_HTTP_BODY_KIND,
+    RQC_HTTP_DESCRIPTION,
+    RQC_HTTP_CONTENT_HASH,
+    RQC_HTTP_PARENT_HTTP_ID,
+    RQC_HTTP_IS_DELTA,
+    RQC_HTTP_IS_SNAPSHOT,
+    RQC_HTTP_DELTA_NAME,
+    RQC_HTTP_DELTA_URL,
+    RQC_HTTP_DELTA_METHOD,
+    RQC_HTTP_DELTA_BODY_KIND,
+    RQC_HTTP_DELTA_DESCRIPTION,
+    RQC_HTTP_LAST_RUN_AT,
+    RQC_HTTP_CREATED_AT,
+    RQC_HTTP_UPDATED_AT,
+    RQC_HTTP_NFIELDS
 };
 enum {
-    RQC_HTTP_HEADER_ID, RQC_HTTP_HEADER_HTTP_ID, RQC_HTTP_HEADER_HEADER_KEY,
-    RQC_HTTP_HEADER_HEADER_VALUE, RQC_HTTP_HEADER_DESCRIPTION, RQC_HTTP_HEADER_ENABLED,
-    RQC_HTTP_HEADER_PARENT_HEADER_ID, RQC_HTTP_HEADER_IS_DELTA, RQC_HTTP_HEADER_DELTA_HEADER_KEY,
-    RQC_HTTP_HEADER_DELTA_HEADER_VALUE, RQC_HTTP_HEADER_DELTA_DESCRIPTION,
-    RQC_HTTP_HEADER_DELTA_ENABLED, RQC_HTTP_HEADER_DELTA_DISPLAY_ORDER,
-    RQC_HTTP_HEADER_DISPLAY_ORDER, RQC_HTTP_HEADER_CREATED_AT, RQC_HTTP_HEADER_UPDATED_AT,
+    RQC_HTTP_HEADER_ID,
+    RQC_HTTP_HEADER_HTTP_ID,
+    RQC_HTTP_HEADER_HEADER_KEY,
+    RQC_HTTP_HEADER_HEADER_VALUE,
+    RQC_HTTP_HEADER_DESCRIPTION,
+    RQC_HTTP_HEADER_ENABLED,
+    RQC_HTTP_HEADER_PARENT_HEADER_ID,
+    RQC_HTTP_HEADER_IS_DELTA,
+    RQC_HTTP_HEADER_DELTA_HEADER_KEY,
+    RQC_HTTP_HEADER_DELTA_HEADER_VALUE,
+    RQC_HTTP_HEADER_DELTA_DESCRIPTION,
+    RQC_HTTP_HEADER_DELTA_ENABLED,
+    RQC_HTTP_HEADER_DELTA_DISPLAY_ORDER,
+    RQC_HTTP_HEADER_DISPLAY_ORDER,
+    RQC_HTTP_HEADER_CREATED_AT,
+    RQC_HTTP_HEADER_UPDATED_AT,
     RQC_HTTP_HEADER_NFIELDS
 };
 enum {
-    RQC_HTTP_SEARCH_PARAM_ID, RQC_HTTP_SEARCH_PARAM_HTTP_ID, RQC_HTTP_SEARCH_PARAM_KEY,
-    RQC_HTTP_SEARCH_PARAM_VALUE, RQC_HTTP_SEARCH_PARAM_ENABLED, RQC_HTTP_SEARCH_PARAM_DESCRIPTION,
-    RQC_HTTP_SEARCH_PARAM_DISPLAY_ORDER, RQC_HTTP_SEARCH_PARAM_PARENT_HTTP_SEARCH_PARAM_ID,
-    RQC_HTTP_SEARCH_PARAM_IS_DELTA, RQC_HTTP_SEARCH_PARAM_DELTA_KEY,
-    RQC_HTTP_SEARCH_PARAM_DELTA_VALUE, RQC_HTTP_SEARCH_PARAM_DELTA_ENABLED,
-    RQC_HTTP_SEARCH_PARAM_DELTA_DESCRIPTION, RQC_HTTP_SEARCH_PARAM_DELTA_DISPLAY_ORDER,
-    RQC_HTTP_SEARCH_PARAM_CREATED_AT, RQC_HTTP_SEARCH_PARAM_UPDATED_AT,
+    RQC_HTTP_SEARCH_PARAM_ID,
+    RQC_HTTP_SEARCH_PARAM_HTTP_ID,
+    RQC_HTTP_SEARCH_PARAM_KEY,
+    RQC_HTTP_SEARCH_PARAM_VALUE,
+    RQC_HTTP_SEARCH_PARAM_ENABLED,
+    RQC_HTTP_SEARCH_PARAM_DESCRIPTION,
+    RQC_HTTP_SEARCH_PARAM_DISPLAY_ORDER,
+    RQC_HTTP_SEARCH_PARAM_PARENT_HTTP_SEARCH_PARAM_ID,
+    RQC_HTTP_SEARCH_PARAM_IS_DELTA,
+    RQC_HTTP_SEARCH_PARAM_DELTA_KEY,
+    RQC_HTTP_SEARCH_PARAM_DELTA_VALUE,
+    RQC_HTTP_SEARCH_PARAM_DELTA_ENABLED,
+    RQC_HTTP_SEARCH_PARAM_DELTA_DESCRIPTION,
+    RQC_HTTP_SEARCH_PARAM_DELTA_DISPLAY_ORDER,
+    RQC_HTTP_SEARCH_PARAM_CREATED_AT,
+    RQC_HTTP_SEARCH_PARAM_UPDATED_AT,
     RQC_HTTP_SEARCH_PARAM_NFIELDS
 };
 enum {
-    RQC_HTTP_BODY_FORM_ID, RQC_HTTP_BODY_FORM_HTTP_ID, RQC_HTTP_BODY_FORM_KEY,
-    RQC_HTTP_BODY_FORM_VALUE, RQC_HTTP_BODY_FORM_ENABLED, RQC_HTTP_BODY_FORM_DESCRIPTION,
-    RQC_HTTP_BODY_FORM_DISPLAY_ORDER, RQC_HTTP_BODY_FORM_PARENT_HTTP_BODY_FORM_ID,
-    RQC_HTTP_BODY_FORM_IS_DELTA, RQC_HTTP_BODY_FORM_DELTA_KEY, RQC_HTTP_BODY_FORM_DELTA_VALUE,
-    RQC_HTTP_BODY_FORM_DELTA_ENABLED, RQC_HTTP_BODY_FORM_DELTA_DESCRIPTION,
-    RQC_HTTP_BODY_FORM_DELTA_DISPLAY_ORDER, RQC_HTTP_BODY_FORM_CREATED_AT,
-    RQC_HTTP_BODY_FORM_UPDATED_AT, RQC_HTTP_BODY_FORM_NFIELDS
+    RQC_HTTP_BODY_FORM_ID,
+    RQC_HTTP_BODY_FORM_HTTP_ID,
+    RQC_HTTP_BODY_FORM_KEY,
+    RQC_HTTP_BODY_FORM_VALUE,
+    RQC_HTTP_BODY_FORM_ENABLED,
+    RQC_HTTP_BODY_FORM_DESCRIPTION,
+    RQC_HTTP_BODY_FORM_DISPLAY_ORDER,
+    RQC_HTTP_BODY_FORM_PARENT_HTTP_BODY_FORM_ID,
+    RQC_HTTP_BODY_FORM_IS_DELTA,
+    RQC_HTTP_BODY_FORM_DELTA_KEY,
+    RQC_HTTP_BODY_FORM_DELTA_VALUE,
+    RQC_HTTP_BODY_FORM_DELTA_ENABLED,
+    RQC_HTTP_BODY_FORM_DELTA_DESCRIPTION,
+    RQC_HTTP_BODY_FORM_DELTA_DISPLAY_ORDER,
+    RQC_HTTP_BODY_FORM_CREATED_AT,
+    RQC_HTTP_BODY_FORM_UPDATED_AT,
+    RQC_HTTP_BODY_FORM_NFIELDS
 };
 enum {
-    RQC_HTTP_BODY_URLENCODED_ID, RQC_HTTP_BODY_URLENCODED_HTTP_ID, RQC_HTTP_BODY_URLENCODED_KEY,
-    RQC_HTTP_BODY_URLENCODED_VALUE, RQC_HTTP_BODY_URLENCODED_ENABLED,
-    RQC_HTTP_BODY_URLENCODED_DESCRIPTION, RQC_HTTP_BODY_URLENCODED_DISPLAY_ORDER,
-    RQC_HTTP_BODY_URLENCODED_PARENT_HTTP_BODY_URLENCODED_ID, RQC_HTTP_BODY_URLENCODED_IS_DELTA,
-    RQC_HTTP_BODY_URLENCODED_DELTA_KEY, RQC_HTTP_BODY_URLENCODED_DELTA_VALUE,
-    RQC_HTTP_BODY_URLENCODED_DELTA_ENABLED, RQC_HTTP_BODY_URLENCODED_DELTA_DESCRIPTION,
-    RQC_HTTP_BODY_URLENCODED_DELTA_DISPLAY_ORDER, RQC_HTTP_BODY_URLENCODED_CREATED_AT,
-    RQC_HTTP_BODY_URLENCODED_UPDATED_AT, RQC_HTTP_BODY_URLENCODED_NFIELDS
+    RQC_HTTP_BODY_URLENCODED_ID,
+    RQC_HTTP_BODY_URLENCODED_HTTP_ID,
+    RQC_HTTP_BODY_URLENCODED_KEY,
+    RQC_HTTP_BODY_URLENCODED_VALUE,
+    RQC_HTTP_BODY_URLENCODED_ENABLED,
+    RQC_HTTP_BODY_URLENCODED_DESCRIPTION,
+    RQC_HTTP_BODY_URLENCODED_DISPLAY_ORDER,
+    RQC_HTTP_BODY_URLENCODED_PARENT_HTTP_BODY_URLENCODED_ID,
+    RQC_HTTP_BODY_URLENCODED_IS_DELTA,
+    RQC_HTTP_BODY_URLENCODED_DELTA_KEY,
+    RQC_HTTP_BODY_URLENCODED_DELTA_VALUE,
+    RQC_HTTP_BODY_URLENCODED_DELTA_ENABLED,
+    RQC_HTTP_BODY_URLENCODED_DELTA_DESCRIPTION,
+    RQC_HTTP_BODY_URLENCODED_DELTA_DISPLAY_ORDER,
+    RQC_HTTP_BODY_URLENCODED_CREATED_AT,
+    RQC_HTTP_BODY_URLENCODED_UPDATED_AT,
+    RQC_HTTP_BODY_URLENCODED_NFIELDS
 };
 enum {
-    RQC_HTTP_BODY_RAW_ID, RQC_HTTP_BODY_RAW_HTTP_ID, RQC_HTTP_BODY_RAW_RAW_DATA,
-    RQC_HTTP_BODY_RAW_COMPRESSION_TYPE, RQC_HTTP_BODY_RAW_PARENT_BODY_RAW_ID,
-    RQC_HTTP_BODY_RAW_IS_DELTA, RQC_HTTP_BODY_RAW_DELTA_RAW_DATA,
-    RQC_HTTP_BODY_RAW_DELTA_COMPRESSION_TYPE, RQC_HTTP_BODY_RAW_CREATED_AT,
-    RQC_HTTP_BODY_RAW_UPDATED_AT, RQC_HTTP_BODY_RAW_NFIELDS
+    RQC_HTTP_BODY_RAW_ID,
+    RQC_HTTP_BODY_RAW_HTTP_ID,
+    RQC_HTTP_BODY_RAW_RAW_DATA,
+    RQC_HTTP_BODY_RAW_COMPRESSION_TYPE,
+    RQC_HTTP_BODY_RAW_PARENT_BODY_RAW_ID,
+    RQC_HTTP_BODY_RAW_IS_DELTA,
+    RQC_HTTP_BODY_RAW_DELTA_RAW_DATA,
+    RQC_HTTP_BODY_RAW_DELTA_COMPRESSION_TYPE,
+    RQC_HTTP_BODY_RAW_CREATED_AT,
+    RQC_HTTP_BODY_RAW_UPDATED_AT,
+    RQC_HTTP_BODY_RAW_NFIELDS
 };
 enum {
-    RQC_HTTP_ASSERT_ID, RQC_HTTP_ASSERT_HTTP_ID, RQC_HTTP_ASSERT_VALUE, RQC_HTTP_ASSERT_ENABLED,
-    RQC_HTTP_ASSERT_DESCRIPTION, RQC_HTTP_ASSERT_DISPLAY_ORDER,
-    RQC_HTTP_ASSERT_PARENT_HTTP_ASSERT_ID, RQC_HTTP_ASSERT_IS_DELTA, RQC_HTTP_ASSERT_DELTA_VALUE,
-    RQC_HTTP_ASSERT_DELTA_ENABLED, RQC_HTTP_ASSERT_DELTA_DESCRIPTION,
-    RQC_HTTP_ASSERT_DELTA_DISPLAY_ORDER, RQC_HTTP_ASSERT_CREATED_AT, RQC_HTTP_ASSERT_UPDATED_AT,
+    RQC_HTTP_ASSERT_ID,
+    RQC_HTTP_ASSERT_HTTP_ID,
+    RQC_HTTP_ASSERT_VALUE,
+    RQC_HTTP_ASSERT_ENABLED,
+    RQC_HTTP_ASSERT_DESCRIPTION,
+    RQC_HTTP_ASSERT_DISPLAY_ORDER,
+    RQC_HTTP_ASSERT_PARENT_HTTP_ASSERT_ID,
+    RQC_HTTP_ASSERT_IS_DELTA,
+    RQC_HTTP_ASSERT_DELTA_VALUE,
+    RQC_HTTP_ASSERT_DELTA_ENABLED,
+    RQC_HTTP_ASSERT_DELTA_DESCRIPTION,
+    RQC_HTTP_ASSERT_DELTA_DISPLAY_ORDER,
+    RQC_HTTP_ASSERT_CREATED_AT,
+    RQC_HTTP_ASSERT_UPDATED_AT,
     RQC_HTTP_ASSERT_NFIELDS
 };
 enum {
-    RQC_HTTP_VERSION_ID, RQC_HTTP_VERSION_HTTP_ID, RQC_HTTP_VERSION_VERSION_NAME,
-    RQC_HTTP_VERSION_VERSION_DESCRIPTION, RQC_HTTP_VERSION_IS_ACTIVE, RQC_HTTP_VERSION_CREATED_AT,
-    RQC_HTTP_VERSION_CREATED_BY, RQC_HTTP_VERSION_NFIELDS
+    RQC_HTTP_VERSION_ID,
+    RQC_HTTP_VERSION_HTTP_ID,
+    RQC_HTTP_VERSION_VERSION_NAME,
+    RQC_HTTP_VERSION_VERSION_DESCRIPTION,
+    RQC_HTTP_VERSION_IS_ACTIVE,
+    RQC_HTTP_VERSION_CREATED_AT,
+    RQC_HTTP_VERSION_CREATED_BY,
+    RQC_HTTP_VERSION_NFIELDS
 };
 enum {
-    RQC_HTTP_RESPONSE_ID, RQC_HTTP_RESPONSE_HTTP_ID, RQC_HTTP_RESPONSE_STATUS,
-    RQC_HTTP_RESPONSE_BODY, RQC_HTTP_RESPONSE_TIME, RQC_HTTP_RESPONSE_DURATION,
-    RQC_HTTP_RESPONSE_SIZE, RQC_HTTP_RESPONSE_CREATED_AT, RQC_HTTP_RESPONSE_NFIELDS
+    RQC_HTTP_RESPONSE_ID,
+    RQC_HTTP_RESPONSE_HTTP_ID,
+    RQC_HTTP_RESPONSE_STATUS,
+    RQC_HTTP_RESPONSE_BODY,
+    RQC_HTTP_RESPONSE_TIME,
+    RQC_HTTP_RESPONSE_DURATION,
+    RQC_HTTP_RESPONSE_SIZE,
+    RQC_HTTP_RESPONSE_CREATED_AT,
+    RQC_HTTP_RESPONSE_NFIELDS
 };
 enum {
-    RQC_HTTP_RESPONSE_HEADER_ID, RQC_HTTP_RESPONSE_HEADER_RESPONSE_ID, RQC_HTTP_RESPONSE_HEADER_KEY,
-    RQC_HTTP_RESPONSE_HEADER_VALUE, RQC_HTTP_RESPONSE_HEADER_CREATED_AT,
+    RQC_HTTP_RESPONSE_HEADER_ID,
+    RQC_HTTP_RESPONSE_HEADER_RESPONSE_ID,
+    RQC_HTTP_RESPONSE_HEADER_KEY,
+    RQC_HTTP_RESPONSE_HEADER_VALUE,
+    RQC_HTTP_RESPONSE_HEADER_CREATED_AT,
     RQC_HTTP_RESPONSE_HEADER_NFIELDS
 };
 enum {
-    RQC_HTTP_RESPONSE_ASSERT_ID, RQC_HTTP_RESPONSE_ASSERT_RESPONSE_ID,
-    RQC_HTTP_RESPONSE_ASSERT_VALUE, RQC_HTTP_RESPONSE_ASSERT_SUCCESS,
-    RQC_HTTP_RESPONSE_ASSERT_CREATED_AT, RQC_HTTP_RESPONSE_ASSERT_NFIELDS
+    RQC_HTTP_RESPONSE_ASSERT_ID,
+    RQC_HTTP_RESPONSE_ASSERT_RESPONSE_ID,
+    RQC_HTTP_RESPONSE_ASSERT_VALUE,
+    RQC_HTTP_RESPONSE_ASSERT_SUCCESS,
+    RQC_HTTP_RESPONSE_ASSERT_CREATED_AT,
+    RQC_HTTP_RESPONSE_ASSERT_NFIELDS
 };
 
-#define RQC_FIELD_MAX 24     // no entity has more fields
+#define RQC_FIELD_MAX   24    // no entity has more fields
 #define RQC_LARGE_BYTES 32768 // longer texts and blobs are not in the view: RQC_LARGE
 
 typedef enum rqc_type {
@@ -184,7 +288,8 @@ typedef enum rqc_type {
     RQC_TEXT = 5,   // p, n bytes, not NUL-terminated
     RQC_BYTES = 6,  // p, n bytes
     RQC_ID = 7,     // p, 16 bytes
-    RQC_LARGE = 8   // only its length (u.length) and XXH3-128 (p, 16 bytes) are in the view: rqc_large fetches it
+    RQC_LARGE = 8   // only its length (u.length) and XXH3-128 (p, 16 bytes) are in the view:
+                    // rqc_large fetches it
 } rqc_type;
 
 typedef struct rqc_value {
@@ -198,7 +303,8 @@ typedef struct rqc_value {
     } u;
 } rqc_value;
 
-// Values for rqc_put and rqc_patch. The bytes are copied by those calls. `text` is NUL-terminated; rqc_textn and rqc_bytes take n bytes.
+// Values for rqc_put and rqc_patch. The bytes are copied by those calls. `text` is NUL-terminated;
+// rqc_textn and rqc_bytes take n bytes.
 RQC_API rqc_value rqc_null(void);
 RQC_API rqc_value rqc_int(int64_t i);
 RQC_API rqc_value rqc_real(double d);
@@ -214,34 +320,43 @@ typedef struct rqc_record rqc_record;
 RQC_API rqc_entity rqc_record_entity(const rqc_record *r);
 RQC_API const uint8_t *rqc_record_id(const rqc_record *r); // 16 bytes in place
 RQC_API uint64_t rqc_record_seq(const rqc_record *r);      // position of its last change
-RQC_API int64_t rqc_record_updated(const rqc_record *r);   // its update time as the row holds it, 0 without one
+RQC_API int64_t
+rqc_record_updated(const rqc_record *r); // its update time as the row holds it, 0 without one
 
-// Field `field` (RQC_HTTP_URL …) in O(1). Texts and blobs point into the record. An unknown field number gives RQC_ABSENT.
+// Field `field` (RQC_HTTP_URL …) in O(1). Texts and blobs point into the record. An unknown field
+// number gives RQC_ABSENT.
 RQC_API rqc_value rqc_field(const rqc_record *r, int field);
 
-// Name of an entity's table or of a column (static storage), NULL for unknown codes; and back, 0 or -1 for unknown names.
+// Name of an entity's table or of a column (static storage), NULL for unknown codes; and back, 0 or
+// -1 for unknown names.
 RQC_API const char *rqc_entity_name(rqc_entity e);
 RQC_API const char *rqc_field_name(rqc_entity e, int field);
 RQC_API int rqc_entity_number(const char *name);
 RQC_API int rqc_field_number(rqc_entity e, const char *name);
 
-// A new id, greater than all this process made before; any thread. RQC_IO when the system gives no randomness.
+// A new id, greater than all this process made before; any thread. RQC_IO when the system gives no
+// randomness.
 RQC_API rqc_err rqc_id_new(uint8_t ret_id[16]);
 // 26 characters and a NUL; and back, from ULID text or 32 hex digits (RQC_INVALID).
 RQC_API void rqc_id_format(const uint8_t id[16], char ret_text[27]);
 RQC_API rqc_err rqc_id_parse(const char *text, uint8_t ret_id[16]);
 
-// A growing list of records, reused from call to call: start with RQC_LIST_INIT, end with rqc_list_free. Every query that takes one empties it first.
-// Its memory is the caller's; the records are the session's. After the first few calls no query allocates.
+// A growing list of records, reused from call to call: start with RQC_LIST_INIT, end with
+// rqc_list_free. Every query that takes one empties it first. Its memory is the caller's; the
+// records are the session's. After the first few calls no query allocates.
 typedef struct rqc_list {
     const rqc_record **items;
     size_t n;
     size_t cap;
 } rqc_list;
-#define RQC_LIST_INIT {NULL, 0, 0}
+#define RQC_LIST_INIT \
+    {                 \
+        NULL, 0, 0    \
+    }
 RQC_API void rqc_list_free(rqc_list *l);
 
-// ---- Positions ----------------------------------------------------------------------------------------------------
+// ---- Positions
+// ----------------------------------------------------------------------------------------------------
 
 // {epoch, seq}: where in which history. As text TERM@STOREID:SEQ.
 typedef struct rqc_position {
@@ -253,88 +368,122 @@ typedef struct rqc_position {
 #define RQC_POSITION_TEXT 64
 RQC_API void rqc_position_format(const rqc_position *p, char ret_text[RQC_POSITION_TEXT]);
 // Reads TERM@STOREID:SEQ, or a bare SEQ that takes its epoch from `here`. RQC_INVALID.
-RQC_API rqc_err rqc_position_parse(const char *text, const rqc_position *here, rqc_position *ret_position);
+RQC_API rqc_err rqc_position_parse(const char *text, const rqc_position *here,
+                                   rqc_position *ret_position);
 
-// ---- Open and close -----------------------------------------------------------------------------------------------
+// ---- Open and close
+// -----------------------------------------------------------------------------------------------
 
 typedef struct rqc_db rqc_db; // any number of threads may use it at the same time
 
 typedef struct rqc_options {
-    size_t size;               // sizeof(rqc_options), set by RQC_OPTIONS_INIT
-    int create;                // make the file and its tables when missing
-    const char *view_dir;      // parent directory of the view; NULL: /dev/shm, or beside the database where that is too small
-    uint64_t view_map_bytes;   // size of the view's sparse address map, which grows by itself; 0: 256 GiB, less where limits say so
-    uint64_t retain;           // positions of history kept for cursors; used when the database is created; 0: 131,072
-    uint32_t max_age_ms;       // longest life of a pinned read session; 0: 60,000
-    void (*log)(void *ctx, int level, const char *text); // level 0 debug … 3 error; any thread; must not call back
+    size_t size;             // sizeof(rqc_options), set by RQC_OPTIONS_INIT
+    int create;              // make the file and its tables when missing
+    const char *view_dir;    // parent directory of the view; NULL: /dev/shm, or beside the database
+                             // where that is too small
+    uint64_t view_map_bytes; // size of the view's sparse address map, which grows by itself; 0: 256
+                             // GiB, less where limits say so
+    uint64_t retain; // positions of history kept for cursors; used when the database is created; 0:
+                     // 131,072
+    uint32_t max_age_ms; // longest life of a pinned read session; 0: 60,000
+    void (*log)(void *ctx, int level,
+                const char *text); // level 0 debug … 3 error; any thread; must not call back
     void *log_ctx;
-    void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total); // during rqc_open; total 0: unknown
+    void (*progress)(void *ctx, const char *what, uint64_t done,
+                     uint64_t total); // during rqc_open; total 0: unknown
     void *progress_ctx;
 } rqc_options;
-#define RQC_OPTIONS_INIT {sizeof(rqc_options), 0, NULL, 0, 0, 0, NULL, NULL, NULL, NULL}
+#define RQC_OPTIONS_INIT                                              \
+    {                                                                 \
+        sizeof(rqc_options), 0, NULL, 0, 0, 0, NULL, NULL, NULL, NULL \
+    }
 
-// Opens as the owner: reads and writes. One owner per database; a second one gets RQC_BUSY with the holder's name in err.
-// Brings the view up to date or builds it anew before it returns. Changes of other programs are picked up here and by rqc_sync.
-// RQC_NOT_FOUND, RQC_BUSY, RQC_CORRUPT, RQC_VERSION, RQC_NO_SPACE, RQC_IO, RQC_INVALID. opt may be NULL.
+// Opens as the owner: reads and writes. One owner per database; a second one gets RQC_BUSY with the
+// holder's name in err. Brings the view up to date or builds it anew before it returns. Changes of
+// other programs are picked up here and by rqc_sync. RQC_NOT_FOUND, RQC_BUSY, RQC_CORRUPT,
+// RQC_VERSION, RQC_NO_SPACE, RQC_IO, RQC_INVALID. opt may be NULL.
 RQC_API rqc_err rqc_open(const char *path, const rqc_options *opt, rqc_db **ret_db, rqc_error *err);
 
-// Opens the shared view of a database that another process owns: read-only, no call to that process. It survives the owner's death, restart
-// and rebuilds: while there is no view, sessions get RQC_UNAVAILABLE. Here: RQC_NOT_FOUND (no database), RQC_UNAVAILABLE (no view yet).
-RQC_API rqc_err rqc_attach(const char *path, const rqc_options *opt, rqc_db **ret_db, rqc_error *err);
+// Opens the shared view of a database that another process owns: read-only, no call to that
+// process. It survives the owner's death, restart and rebuilds: while there is no view, sessions
+// get RQC_UNAVAILABLE. Here: RQC_NOT_FOUND (no database), RQC_UNAVAILABLE (no view yet).
+RQC_API rqc_err rqc_attach(const char *path, const rqc_options *opt, rqc_db **ret_db,
+                           rqc_error *err);
 
-// Ends all; every session and transaction of it must have been freed. Queued writes are finished first.
+// Ends all; every session and transaction of it must have been freed. Queued writes are finished
+// first.
 RQC_API void rqc_close(rqc_db *db);
 
-// Picks up what other programs committed in the SQLite file; returns when the view shows it. RQC_READ_ONLY when attached.
+// Picks up what other programs committed in the SQLite file; returns when the view shows it.
+// RQC_READ_ONLY when attached.
 RQC_API rqc_err rqc_sync(rqc_db *db, rqc_error *err);
 
-// ---- Reads --------------------------------------------------------------------------------------------------------
+// ---- Reads
+// --------------------------------------------------------------------------------------------------------
 
-// A session sees one position. One thread at a time per session; any number of sessions, and they take no locks.
+// A session sees one position. One thread at a time per session; any number of sessions, and they
+// take no locks.
 typedef struct rqc_read rqc_read;
 RQC_API rqc_err rqc_read_new(rqc_db *db, rqc_read **ret_read, rqc_error *err);
 RQC_API void rqc_read_free(rqc_read *r);
-// Pins the newest position. RQC_UNAVAILABLE when there is no view now; RQC_INVALID when it was begun already.
+// Pins the newest position. RQC_UNAVAILABLE when there is no view now; RQC_INVALID when it was
+// begun already.
 RQC_API rqc_err rqc_read_begin(rqc_read *r);
 // Lets it go: every record of this session becomes invalid. Calling it twice is harmless.
 RQC_API void rqc_read_end(rqc_read *r);
-RQC_API rqc_position rqc_read_position(const rqc_read *r); // of the pinned view; zero when not begun
-RQC_API const char *rqc_read_error(const rqc_read *r);     // detail of this session's last failure, "" if none
+RQC_API rqc_position
+rqc_read_position(const rqc_read *r); // of the pinned view; zero when not begun
+RQC_API const char *
+rqc_read_error(const rqc_read *r); // detail of this session's last failure, "" if none
 
 #define RQC_ANY_TIME INT64_MAX // `until` without a limit
 #define RQC_PAGE_MAX 100000u   // highest limit of a page, also of changes
-#define RQC_IDS_MAX 1000000u   // most ids in one call
+#define RQC_IDS_MAX  1000000u  // most ids in one call
 
-// All of these: RQC_INVALID for bad arguments (nothing changed), RQC_EXPIRED after max_age, RQC_NO_MEMORY, RQC_CORRUPT.
+// All of these: RQC_INVALID for bad arguments (nothing changed), RQC_EXPIRED after max_age,
+// RQC_NO_MEMORY, RQC_CORRUPT.
 
 // One record. RQC_NOT_FOUND.
-RQC_API rqc_err rqc_get(rqc_read *r, rqc_entity entity, const uint8_t id[16], const rqc_record **ret_record);
+RQC_API rqc_err rqc_get(rqc_read *r, rqc_entity entity, const uint8_t id[16],
+                        const rqc_record **ret_record);
 
 // All workspaces in order of id.
 RQC_API rqc_err rqc_workspaces(rqc_read *r, rqc_list *ret_list);
 
-// A place in a page walk; start with RQC_PAGE_CURSOR_INIT. Fixed size, no pointers: it may be stored.
+// A place in a page walk; start with RQC_PAGE_CURSOR_INIT. Fixed size, no pointers: it may be
+// stored.
 typedef struct rqc_page_cursor {
     int64_t updated_at;
     uint8_t id[16];
     uint8_t state; // 0 start, 1 inside, 2 at the end
 } rqc_page_cursor;
-#define RQC_PAGE_CURSOR_INIT {0, {0}, 0}
+#define RQC_PAGE_CURSOR_INIT \
+    {                        \
+        0, {0}, 0            \
+    }
 
-// Base requests (no deltas, no snapshots) of a workspace with updated_at <= until, newest first, ties by id ascending. method NULL: all.
-// Continues behind *cursor and moves it (state 2: nothing more); cursor NULL: the first page. An unknown workspace is empty. limit 0 gives none.
-RQC_API rqc_err rqc_page(rqc_read *r, const uint8_t workspace[16], int64_t until, const char *method, uint32_t limit, rqc_page_cursor *cursor,
+// Base requests (no deltas, no snapshots) of a workspace with updated_at <= until, newest first,
+// ties by id ascending. method NULL: all. Continues behind *cursor and moves it (state 2: nothing
+// more); cursor NULL: the first page. An unknown workspace is empty. limit 0 gives none.
+RQC_API rqc_err rqc_page(rqc_read *r, const uint8_t workspace[16], int64_t until,
+                         const char *method, uint32_t limit, rqc_page_cursor *cursor,
                          rqc_list *ret_list);
-// Bases and deltas (no snapshots) of a workspace with since < updated_at <= until, oldest first, ties by id ascending; method, limit and cursor as in rqc_page.
-// Times are data: what is written later in the second of the last answer is not seen by asking for times behind it. rqc_changes misses nothing.
-RQC_API rqc_err rqc_updates(rqc_read *r, const uint8_t workspace[16], int64_t since, int64_t until, const char *method, uint32_t limit,
-                            rqc_page_cursor *cursor, rqc_list *ret_list);
+// Bases and deltas (no snapshots) of a workspace with since < updated_at <= until, oldest first,
+// ties by id ascending; method, limit and cursor as in rqc_page. Times are data: what is written
+// later in the second of the last answer is not seen by asking for times behind it. rqc_changes
+// misses nothing.
+RQC_API rqc_err rqc_updates(rqc_read *r, const uint8_t workspace[16], int64_t since, int64_t until,
+                            const char *method, uint32_t limit, rqc_page_cursor *cursor,
+                            rqc_list *ret_list);
 
-// Requests by id (bases, deltas and snapshots of any workspace) with updated_at <= until, newest first, ties by id. Repeated and unknown ids count once and
-// nothing.
-RQC_API rqc_err rqc_batch(rqc_read *r, const uint8_t (*ids)[16], size_t n, int64_t until, rqc_list *ret_list);
-// The deltas of many parents, one level down, with since < updated_at <= until: by parent ascending, oldest first, ties by id.
-RQC_API rqc_err rqc_deltas(rqc_read *r, const uint8_t (*parents)[16], size_t n, int64_t since, int64_t until, rqc_list *ret_list);
+// Requests by id (bases, deltas and snapshots of any workspace) with updated_at <= until, newest
+// first, ties by id. Repeated and unknown ids count once and nothing.
+RQC_API rqc_err rqc_batch(rqc_read *r, const uint8_t (*ids)[16], size_t n, int64_t until,
+                          rqc_list *ret_list);
+// The deltas of many parents, one level down, with since < updated_at <= until: by parent
+// ascending, oldest first, ties by id.
+RQC_API rqc_err rqc_deltas(rqc_read *r, const uint8_t (*parents)[16], size_t n, int64_t since,
+                           int64_t until, rqc_list *ret_list);
 
 // Numbers of a workspace's requests. Snapshots count as bases (rqc_count leaves them out).
 typedef struct rqc_metrics {
@@ -343,56 +492,78 @@ typedef struct rqc_metrics {
     int64_t latest, earliest; // of updated_at
     int has_times;            // 0: there are no requests, and neither latest nor earliest
 } rqc_metrics;
-RQC_API rqc_err rqc_metrics_read(rqc_read *r, const uint8_t workspace[16], int64_t since, rqc_metrics *ret_metrics);
+RQC_API rqc_err rqc_metrics_read(rqc_read *r, const uint8_t workspace[16], int64_t since,
+                                 rqc_metrics *ret_metrics);
 
-// Requests by UTC day of their updated_at, where it is >= since: newest day first, days without any left out. At most max (30 is what an API client shows).
+// Requests by UTC day of their updated_at, where it is >= since: newest day first, days without any
+// left out. At most max (30 is what an API client shows).
 typedef struct rqc_activity {
     int64_t day; // days since 1970-01-01
     uint64_t changes, deltas, bases;
 } rqc_activity;
-RQC_API rqc_err rqc_activity_read(rqc_read *r, const uint8_t workspace[16], int64_t since, rqc_activity *ret_days, size_t max, size_t *ret_n);
+RQC_API rqc_err rqc_activity_read(rqc_read *r, const uint8_t workspace[16], int64_t since,
+                                  rqc_activity *ret_days, size_t max, size_t *ret_n);
 
 // How many requests a page walk finds.
-RQC_API rqc_err rqc_count(rqc_read *r, const uint8_t workspace[16], int64_t until, uint64_t *ret_count);
+RQC_API rqc_err rqc_count(rqc_read *r, const uint8_t workspace[16], int64_t until,
+                          uint64_t *ret_count);
 
-// Children of `entity` (headers …) of many requests (responses, for their headers and asserts), by owner id ascending, newest first, ties by id.
-// Repeated and unknown ids count once and nothing. Unless `all`, only those whose own `enabled` is true (entities without it: all).
-RQC_API rqc_err rqc_children(rqc_read *r, rqc_entity entity, const uint8_t (*ids)[16], size_t n, int64_t until, int all, rqc_list *ret_list);
+// Children of `entity` (headers …) of many requests (responses, for their headers and asserts), by
+// owner id ascending, newest first, ties by id. Repeated and unknown ids count once and nothing.
+// Unless `all`, only those whose own `enabled` is true (entities without it: all).
+RQC_API rqc_err rqc_children(rqc_read *r, rqc_entity entity, const uint8_t (*ids)[16], size_t n,
+                             int64_t until, int all, rqc_list *ret_list);
 
 // One change: op 1 upsert (record set) or 2 delete (record NULL).
 typedef struct rqc_change {
     uint8_t op;
     uint8_t entity;
     uint64_t seq;
-    const uint8_t *id;        // 16 bytes, valid as long as a record
+    const uint8_t *id; // 16 bytes, valid as long as a record
     const rqc_record *record;
 } rqc_change;
 typedef struct rqc_changes_list {
     rqc_change *items;
     size_t n, cap;
 } rqc_changes_list;
-#define RQC_CHANGES_INIT {NULL, 0, 0}
+#define RQC_CHANGES_INIT \
+    {                    \
+        NULL, 0, 0       \
+    }
 RQC_API void rqc_changes_free(rqc_changes_list *l);
 
-// A cursor of changes: the position of the scan, and the whole key of the last record. `since` alone: {since, 0, {0}, 0}. May be stored.
+// A cursor of changes: the position of the scan, and the whole key of the last record. `since`
+// alone: {since, 0, {0}, 0}. May be stored.
 typedef struct rqc_cursor {
     uint64_t seq;
-    uint8_t entity;   // 0: everything at seq was seen
+    uint8_t entity; // 0: everything at seq was seen
     uint8_t id[16];
-    uint64_t started; // head when the walk began, 0 for a fresh one: a walk from 0 stays valid while history behind `started` is kept
+    uint64_t started; // head when the walk began, 0 for a fresh one: a walk from 0 stays valid
+                      // while history behind `started` is kept
 } rqc_cursor;
-#define RQC_CURSOR_INIT(since) {(since), 0, {0}, 0}
+#define RQC_CURSOR_INIT(since) \
+    {                          \
+        (since), 0, {0}, 0     \
+    }
 
-// Each record that changed behind *cursor once, at the seq of its last change, deletions as tombstones; in order of (seq, entity, id). workspace NULL: of all workspaces.
-// Moves *cursor. *ret_up_to_date is 1 when the session's position is reached; then cursor->seq is that position.
+// Each record that changed behind *cursor once, at the seq of its last change, deletions as
+// tombstones; in order of (seq, entity, id). workspace NULL: of all workspaces. Moves *cursor.
+// *ret_up_to_date is 1 when the session's position is reached; then cursor->seq is that position.
 // RQC_TOO_OLD, RQC_FUTURE: start over with RQC_CURSOR_INIT(0).
-RQC_API rqc_err rqc_changes(rqc_read *r, const uint8_t *workspace, rqc_cursor *cursor, uint32_t limit, rqc_changes_list *ret_list, int *ret_up_to_date);
+RQC_API rqc_err rqc_changes(rqc_read *r, const uint8_t *workspace, rqc_cursor *cursor,
+                            uint32_t limit, rqc_changes_list *ret_list, int *ret_up_to_date);
 
-// ---- Resolution ---------------------------------------------------------------------------------------------------
+// ---- Resolution
+// ---------------------------------------------------------------------------------------------------
 
-typedef enum rqc_origin { RQC_ORIGIN_BASE = 0, RQC_ORIGIN_OVERRIDE = 1, RQC_ORIGIN_ADDITION = 2 } rqc_origin;
+typedef enum rqc_origin {
+    RQC_ORIGIN_BASE = 0,
+    RQC_ORIGIN_OVERRIDE = 1,
+    RQC_ORIGIN_ADDITION = 2
+} rqc_origin;
 
-// One record of a resolved request: `record` overridden by `nover` records, the last first in force. Read it with rqc_item_field.
+// One record of a resolved request: `record` overridden by `nover` records, the last first in
+// force. Read it with rqc_item_field.
 typedef struct rqc_item {
     const rqc_record *record;
     const rqc_record *const *over;
@@ -405,56 +576,69 @@ typedef struct rqc_items {
     size_t n;
 } rqc_items;
 
-// The effective request. Reused from call to call: RQC_RESOLVED_INIT, rqc_resolved_free. Records live as long as the session's.
+// The effective request. Reused from call to call: RQC_RESOLVED_INIT, rqc_resolved_free. Records
+// live as long as the session's.
 typedef struct rqc_resolved {
     rqc_item http;
     rqc_items headers, params, form, urlencoded, asserts; // in effective order
     struct {
-        int present;               // 0: neither the base nor the delta has a raw body
-        const uint8_t *id;         // id of the base's row, NULL when only the delta has one
-        rqc_value bytes;           // BYTES, LARGE or NULL
-        int64_t compression;       // codec of bytes: 0 none, 1 gzip, 2 zstd, 3 brotli
-        const rqc_record *source;  // record and field that the bytes come from
+        int present;              // 0: neither the base nor the delta has a raw body
+        const uint8_t *id;        // id of the base's row, NULL when only the delta has one
+        rqc_value bytes;          // BYTES, LARGE or NULL
+        int64_t compression;      // codec of bytes: 0 none, 1 gzip, 2 zstd, 3 brotli
+        const rqc_record *source; // record and field that the bytes come from
         int source_field;
         rqc_origin origin;
     } raw;
     void *memory; // internal
 } rqc_resolved;
-#define RQC_RESOLVED_INIT {{NULL, NULL, 0, RQC_ORIGIN_BASE}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, \
-                           {0, NULL, {RQC_ABSENT, 0, NULL, {0}}, 0, NULL, 0, RQC_ORIGIN_BASE}, NULL}
+#define RQC_RESOLVED_INIT                                                                        \
+    {                                                                                            \
+        {NULL, NULL, 0, RQC_ORIGIN_BASE}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, \
+            {0, NULL, {RQC_ABSENT, 0, NULL, {0}}, 0, NULL, 0, RQC_ORIGIN_BASE}, NULL             \
+    }
 RQC_API void rqc_resolved_free(rqc_resolved *m);
 
 // A field of a resolved record: the override where one is set, else the record's own.
 RQC_API rqc_value rqc_item_field(const rqc_item *m, int field);
 
-// Overlay: the base with at most one delta and all children. delta NULL: the base itself. RQC_NOT_FOUND (base or delta), RQC_INVALID when the delta's parent
-// is not this base.
-RQC_API rqc_err rqc_resolve(rqc_read *r, const uint8_t base[16], const uint8_t *delta, rqc_resolved *ret_resolved);
+// Overlay: the base with at most one delta and all children. delta NULL: the base itself.
+// RQC_NOT_FOUND (base or delta), RQC_INVALID when the delta's parent is not this base.
+RQC_API rqc_err rqc_resolve(rqc_read *r, const uint8_t base[16], const uint8_t *delta,
+                            rqc_resolved *ret_resolved);
 
-// The deepest delta of a base's chain with updated_at <= until at every step, ties by newest updated_at, then highest id. The list runs from the base to
-// the deepest. Empty (RQC_OK) when the id is unknown or a delta. Read it with rqc_chain_field.
+// The deepest delta of a base's chain with updated_at <= until at every step, ties by newest
+// updated_at, then highest id. The list runs from the base to the deepest. Empty (RQC_OK) when the
+// id is unknown or a delta. Read it with rqc_chain_field.
 RQC_API rqc_err rqc_chain(rqc_read *r, const uint8_t base[16], int64_t until, rqc_list *ret_chain);
 RQC_API rqc_value rqc_chain_field(const rqc_list *chain, int field);
 
-// The bytes of a large value, from the SQLite file, checked against the record's hash. Free *ret_bytes with free(). RQC_CHANGED when the row changed since.
-RQC_API rqc_err rqc_large(rqc_read *r, const rqc_record *record, int field, void **ret_bytes, size_t *ret_n);
+// The bytes of a large value, from the SQLite file, checked against the record's hash. Free
+// *ret_bytes with free(). RQC_CHANGED when the row changed since.
+RQC_API rqc_err rqc_large(rqc_read *r, const rqc_record *record, int field, void **ret_bytes,
+                          size_t *ret_n);
 
-// ---- Writes -------------------------------------------------------------------------------------------------------
+// ---- Writes
+// -------------------------------------------------------------------------------------------------------
 
 // A transaction under construction: one thread at a time. All of it is stored, or nothing.
 typedef struct rqc_txn rqc_txn;
 RQC_API rqc_err rqc_txn_new(rqc_db *db, rqc_txn **ret_txn, rqc_error *err);
-RQC_API void rqc_txn_free(rqc_txn *t);            // without commit: nothing happened
+RQC_API void rqc_txn_free(rqc_txn *t);               // without commit: nothing happened
 RQC_API const char *rqc_txn_error(const rqc_txn *t); // detail of its last failure, "" if none
 
-// row has one value per field (RQC_HTTP_NFIELDS …); the key entry is ignored. Checked and copied at once; RQC_INVALID leaves the transaction as it was.
-// Put: inserts, or replaces every column of the row with this id. Add: leaves a row that is there alone.
+// row has one value per field (RQC_HTTP_NFIELDS …); the key entry is ignored. Checked and copied at
+// once; RQC_INVALID leaves the transaction as it was. Put: inserts, or replaces every column of the
+// row with this id. Add: leaves a row that is there alone.
 RQC_API rqc_err rqc_put(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
 RQC_API rqc_err rqc_add(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
-// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to now unless given. The commit fails with RQC_NOT_FOUND when there is no such row, and with
-// RQC_CHANGED when if_seq is not 0 and the row changed after it.
-RQC_API rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row, uint64_t if_seq);
-// Delete: with everything that hangs on it. The commit fails with RQC_NOT_FOUND when there is no such row.
+// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to now unless given. The
+// commit fails with RQC_NOT_FOUND when there is no such row, and with RQC_CHANGED when if_seq is
+// not 0 and the row changed after it.
+RQC_API rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row,
+                          uint64_t if_seq);
+// Delete: with everything that hangs on it. The commit fails with RQC_NOT_FOUND when there is no
+// such row.
 RQC_API rqc_err rqc_delete(rqc_txn *t, rqc_entity entity, const uint8_t id[16], uint64_t if_seq);
 
 typedef struct rqc_result {
@@ -465,15 +649,18 @@ typedef struct rqc_result {
     int visible;           // 0: durable, but the view lags and will show it later
 } rqc_result;
 
-// Returns when the transaction is durable and, normally, visible. On success the transaction is empty again. On failure it keeps its writes.
+// Returns when the transaction is durable and, normally, visible. On success the transaction is
+// empty again. On failure it keeps its writes.
 RQC_API rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result);
 
-// ---- Verify and stats ---------------------------------------------------------------------------------------------
+// ---- Verify and stats
+// ---------------------------------------------------------------------------------------------
 
 typedef struct rqc_difference {
     uint8_t entity;
     uint8_t id[16];
-    const char *what; // "missing in the view", "not in the database", "different", "damaged", "workspace digest" …
+    const char *what; // "missing in the view", "not in the database", "different", "damaged",
+                      // "workspace digest" …
 } rqc_difference;
 
 typedef struct rqc_verified {
@@ -483,24 +670,26 @@ typedef struct rqc_verified {
     rqc_position position;
 } rqc_verified;
 
-// Compares every row of the SQLite file with the view, at one position, and the digests with the records. fn (may be NULL) is told each difference.
-// RQC_OK also when there are differences. With `repair` a view that differs is built anew. RQC_READ_ONLY for repair when attached.
-RQC_API rqc_err rqc_verify(rqc_db *db, int repair, void (*fn)(void *ctx, const rqc_difference *d), void *ctx, rqc_verified *ret_verified, rqc_error *err);
+// Compares every row of the SQLite file with the view, at one position, and the digests with the
+// records. fn (may be NULL) is told each difference. RQC_OK also when there are differences. With
+// `repair` a view that differs is built anew. RQC_READ_ONLY for repair when attached.
+RQC_API rqc_err rqc_verify(rqc_db *db, int repair, void (*fn)(void *ctx, const rqc_difference *d),
+                           void *ctx, rqc_verified *ret_verified, rqc_error *err);
 
 typedef struct rqc_stats {
     size_t size;           // sizeof(rqc_stats), set by the caller
     rqc_position position; // of the view
     uint64_t head;         // of the database; attached: as far as the owner applied it
     uint64_t horizon;
-    uint64_t records;      // in the view
+    uint64_t records; // in the view
     uint64_t workspaces;
     uint64_t tombstones;
     uint64_t db_bytes, wal_bytes, view_bytes, view_map_bytes;
-    uint64_t generation;   // of the view; counts rebuilds
-    uint32_t readers;      // sessions of all processes
-    int owner;             // 1: this handle owns the database
-    int view_lagging;      // 1: the view could not follow (no space …); reads show an older position
-    uint64_t unmirrored;   // rows that cannot be mirrored (ids that are not 16 bytes)
+    uint64_t generation; // of the view; counts rebuilds
+    uint32_t readers;    // sessions of all processes
+    int owner;           // 1: this handle owns the database
+    int view_lagging; // 1: the view could not follow (no space …); reads show an older position
+    uint64_t unmirrored; // rows that cannot be mirrored (ids that are not 16 bytes)
 } rqc_stats;
 RQC_API rqc_err rqc_stats_read(rqc_db *db, rqc_stats *ret_stats, rqc_error *err);
 

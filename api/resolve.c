@@ -22,7 +22,9 @@ static const struct {
     {RQC_HTTP_BODY_URLENCODED, offsetof(rqc_resolved, urlencoded)},
     {RQC_HTTP_ASSERT, offsetof(rqc_resolved, asserts)},
 };
-_Static_assert(sizeof kinds / sizeof *kinds == sizeof((rqci_resolving *)0)->items / sizeof(rqci_items), "a list for each kind");
+_Static_assert(sizeof kinds / sizeof *kinds ==
+                   sizeof((rqci_resolving *)0)->items / sizeof(rqci_items),
+               "a list for each kind");
 
 void rqc_resolved_free(rqc_resolved *m)
 {
@@ -40,7 +42,8 @@ void rqc_resolved_free(rqc_resolved *m)
 }
 
 // Both lists of children of one entity. delta may be NULL.
-static rqc_err children(rqci_reader *r, rqci_resolving *w, uint8_t entity, const uint8_t *base, const uint8_t *delta)
+static rqc_err children(rqci_reader *r, rqci_resolving *w, uint8_t entity, const uint8_t *base,
+                        const uint8_t *delta)
 {
     w->base.n = 0;
     w->delta.n = 0;
@@ -48,13 +51,15 @@ static rqc_err children(rqci_reader *r, rqci_resolving *w, uint8_t entity, const
     return rc == RQC_OK && delta ? rqci_children_of(r, entity, delta, &w->delta) : rc;
 }
 
-static rqc_err resolve_raw(rqci_reader *r, rqci_resolving *w, const uint8_t *base, const uint8_t *delta, rqc_resolved *ret)
+static rqc_err resolve_raw(rqci_reader *r, rqci_resolving *w, const uint8_t *base,
+                           const uint8_t *delta, rqc_resolved *ret)
 {
     const rqc_err rc = children(r, w, RQC_HTTP_BODY_RAW, base, delta);
     if (rc != RQC_OK)
         return rc;
     rqci_body b;
-    rqci_merge_body(w->base.n > 0 ? w->base.items[0] : NULL, w->delta.n > 0 ? w->delta.items[0] : NULL, &b);
+    rqci_merge_body(w->base.n > 0 ? w->base.items[0] : NULL,
+                    w->delta.n > 0 ? w->delta.items[0] : NULL, &b);
     ret->raw.present = b.record != NULL;
     ret->raw.id = b.id;
     ret->raw.bytes = b.bytes;
@@ -65,17 +70,20 @@ static rqc_err resolve_raw(rqci_reader *r, rqci_resolving *w, const uint8_t *bas
     return RQC_OK;
 }
 
-static rqc_err resolve(rqci_reader *r, const rqc_record *base, const rqc_record *delta, rqc_resolved *m)
+static rqc_err resolve(rqci_reader *r, const rqc_record *base, const rqc_record *delta,
+                       rqc_resolved *m)
 {
     rqci_resolving *w = m->memory;
     const uint8_t *base_id = rqci_rec_id(base), *delta_id = delta ? rqci_rec_id(delta) : NULL;
     w->http_over[0] = delta;
-    m->http = (rqc_item){base, delta ? w->http_over : NULL, delta != NULL, delta ? RQC_ORIGIN_OVERRIDE : RQC_ORIGIN_BASE};
+    m->http = (rqc_item){base, delta ? w->http_over : NULL, delta != NULL,
+                         delta ? RQC_ORIGIN_OVERRIDE : RQC_ORIGIN_BASE};
     rqc_err rc = RQC_OK;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds && rc == RQC_OK; i++) {
         rc = children(r, w, kinds[i].entity, base_id, delta_id);
         if (rc == RQC_OK)
-            rc = rqci_merge_children(rqci_entity_of(kinds[i].entity), &w->base, &w->delta, &w->items[i]);
+            rc = rqci_merge_children(rqci_entity_of(kinds[i].entity), &w->base, &w->delta,
+                                     &w->items[i]);
         rqc_items *out = (rqc_items *)(void *)((char *)m + kinds[i].offset);
         if (rc == RQC_OK)
             *out = (rqc_items){w->items[i].items, w->items[i].n};
@@ -83,7 +91,8 @@ static rqc_err resolve(rqci_reader *r, const rqc_record *base, const rqc_record 
     return rc == RQC_OK ? resolve_raw(r, w, base_id, delta_id, m) : rc;
 }
 
-rqc_err rqc_resolve(rqc_read *r, const uint8_t base[16], const uint8_t *delta, rqc_resolved *ret_resolved)
+rqc_err rqc_resolve(rqc_read *r, const uint8_t base[16], const uint8_t *delta,
+                    rqc_resolved *ret_resolved)
 {
     const rqc_record *b, *d = NULL;
     rqc_err rc = rqc_get(r, RQC_HTTP, base, &b);
@@ -97,7 +106,8 @@ rqc_err rqc_resolve(rqc_read *r, const uint8_t base[16], const uint8_t *delta, r
         return rc;
     const uint8_t *parent = d ? rqci_rec_id_field(d, RQC_HTTP_PARENT_HTTP_ID) : NULL;
     if (d && (!rqci_rec_bool(d, RQC_HTTP_IS_DELTA) || !parent || memcmp(parent, base, 16) != 0))
-        return rqci_fail(&r->err, RQC_INVALID, "the request given as delta is not a delta of this base");
+        return rqci_fail(&r->err, RQC_INVALID,
+                         "the request given as delta is not a delta of this base");
     void *memory = ret_resolved->memory ? ret_resolved->memory : calloc(1, sizeof(rqci_resolving));
     if (!memory)
         return rqci_fail(&r->err, RQC_NO_MEMORY, "no memory for a resolved request");

@@ -44,7 +44,8 @@ static void *take(rqc_txn *t, size_t n)
             return NULL;
         b->used = 0;
         b->size = size;
-        // A block of one large value is full at once: it must not hide the room in the block before it.
+        // A block of one large value is full at once: it must not hide the room in the block before
+        // it.
         if (t->blocks && size != BLOCK_BYTES) {
             b->next = t->blocks->next;
             t->blocks->next = b;
@@ -123,7 +124,8 @@ static rqc_err room_for_write(rqc_txn *t)
     if (t->n < t->cap)
         return RQC_OK;
     if (t->n >= RQCI_JOB_WRITES_MAX)
-        return rqci_fail(&t->err, RQC_TOO_LARGE, "more than %u writes in one transaction", RQCI_JOB_WRITES_MAX);
+        return rqci_fail(&t->err, RQC_TOO_LARGE, "more than %u writes in one transaction",
+                         RQCI_JOB_WRITES_MAX);
     const size_t cap = t->cap ? t->cap * 2 : 64;
     rqci_write *writes = realloc(t->writes, cap * sizeof *writes);
     if (!writes)
@@ -133,7 +135,8 @@ static rqc_err room_for_write(rqc_txn *t)
     return RQC_OK;
 }
 
-static rqc_err add(rqc_txn *t, uint8_t kind, rqc_entity entity, const uint8_t id[16], const rqc_value *row, uint64_t if_seq)
+static rqc_err add(rqc_txn *t, uint8_t kind, rqc_entity entity, const uint8_t id[16],
+                   const rqc_value *row, uint64_t if_seq)
 {
     const rqci_entity *e = (int)entity > 0 ? rqci_entity_of((unsigned)entity) : NULL;
     if (!e || !id || (!row && kind != RQCI_WRITE_DELETE))
@@ -170,7 +173,8 @@ rqc_err rqc_add(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_v
     return add(t, RQCI_WRITE_ADD, entity, id, row, 0);
 }
 
-rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row, uint64_t if_seq)
+rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row,
+                  uint64_t if_seq)
 {
     return add(t, RQCI_WRITE_PATCH, entity, id, row, if_seq);
 }
@@ -193,7 +197,8 @@ static void name_failed(rqc_txn *t, const rqci_job *job)
     const rqci_write *w = &t->writes[job->failed];
     const rqci_entity *e = rqci_entity_of(w->entity);
     rqc_id_format(w->id, id);
-    rqci_fail_within(&t->err, job->err, "write %zu (%s %s)", job->failed + 1, e ? e->table : "?", id);
+    rqci_fail_within(&t->err, job->err, "write %zu (%s %s)", job->failed + 1, e ? e->table : "?",
+                     id);
 }
 
 rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result)
@@ -209,8 +214,11 @@ rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result)
         name_failed(t, &job);
         return rc;
     }
-    rqc_result result = {
-        .written = job.written, .skipped = job.skipped, .deleted = job.deleted, .visible = job.visible, .position.seq = job.seq};
+    rqc_result result = {.written = job.written,
+                         .skipped = job.skipped,
+                         .deleted = job.deleted,
+                         .visible = job.visible,
+                         .position.seq = job.seq};
     pthread_mutex_lock(&t->db->lock);
     result.position.term = t->db->state.term;
     memcpy(result.position.store_id, t->db->state.store_id, 16);

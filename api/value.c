@@ -11,11 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-// The public header spells the fields out for its readers; a field that is in one list only, or at another place, must not compile.
+// The public header spells the fields out for its readers; a field that is in one list only, or at
+// another place, must not compile.
 #define RQCI_ENTITY(code, NAME, table, owner) _Static_assert((int)RQC_##NAME == (code), #NAME);
 #define RQCI_FIELD(NAME, COLUMN, column, type, null, def, role, partner) \
     _Static_assert((int)RQC_##NAME##_##COLUMN == (int)RQCI_##NAME##_##COLUMN, #NAME "." #column);
-#define RQCI_END(NAME) _Static_assert((int)RQC_##NAME##_NFIELDS == (int)RQCI_##NAME##_NFIELDS, #NAME);
+#define RQCI_END(NAME) \
+    _Static_assert((int)RQC_##NAME##_NFIELDS == (int)RQCI_##NAME##_NFIELDS, #NAME);
 #include "record/entities.def"
 #undef RQCI_ENTITY
 #undef RQCI_FIELD
@@ -57,7 +59,8 @@ rqc_value rqc_text(const char *text)
 {
     const size_t n = text ? strlen(text) : 0;
     // Longer than a value can be: refused where it is stored, because its length does not fit.
-    return n <= UINT32_MAX ? rqc_textn(text, (uint32_t)n) : (rqc_value){.type = RQC_LARGE, .u.length = n};
+    return n <= UINT32_MAX ? rqc_textn(text, (uint32_t)n)
+                           : (rqc_value){.type = RQC_LARGE, .u.length = n};
 }
 
 rqc_value rqc_bytes(const void *p, uint32_t n)

@@ -9,10 +9,11 @@
 #include <string.h>
 #include <time.h>
 
-#define TRIES 10
+#define TRIES  10
 #define TRY_MS 50
 
-// A map from ids to 16 bytes, open addressing: where requests live, which request a response belongs to. The zero id is kept beside.
+// A map from ids to 16 bytes, open addressing: where requests live, which request a response
+// belongs to. The zero id is kept beside.
 typedef struct rqci_homes {
     uint8_t (*slots)[32];
     size_t n, cap;
@@ -120,12 +121,14 @@ static rqci_sum *sum_of(rqci_verifying *v, const uint8_t workspace[16])
     return s;
 }
 
-// The workspace of a row of the database: its chain of owners leads to it, the zero id when the chain is broken.
+// The workspace of a row of the database: its chain of owners leads to it, the zero id when the
+// chain is broken.
 static rqc_err home_of(rqci_verifying *v, const rqc_record *r, const uint8_t **ret_home)
 {
     static const uint8_t zero[16];
     const rqci_entity *e = v->entity;
-    const uint8_t *id = rqci_rec_id(r), *owner = e->owner >= 0 ? rqci_rec_id_field(r, e->owner) : id;
+    const uint8_t *id = rqci_rec_id(r),
+                  *owner = e->owner >= 0 ? rqci_rec_id_field(r, e->owner) : id;
     owner = owner ? owner : zero;
     *ret_home = owner;
     if (e->owner_code == RQC_HTTP_RESPONSE)
@@ -156,13 +159,15 @@ static rqc_err compare(void *ctx, rqc_record *r)
     rc = rqci_get(v->reader, v->entity->code, id, &seen);
     if (rc == RQC_NOT_FOUND)
         differ(v, v->entity->code, id, "missing in the view");
-    else if (rc == RQC_CORRUPT || (rc == RQC_OK && rqci_rec_verify(seen, rqci_rec_size(seen), true, NULL) != RQC_OK))
+    else if (rc == RQC_CORRUPT ||
+             (rc == RQC_OK && rqci_rec_verify(seen, rqci_rec_size(seen), true, NULL) != RQC_OK))
         differ(v, v->entity->code, id, "damaged");
     else if (rc != RQC_OK)
         return rc;
     else if (!rqci_rec_same(seen, r))
         differ(v, v->entity->code, id, "different");
-    else if (rqci_home(v->reader, v->entity->code, id, view_home) != RQC_OK || memcmp(view_home, home, 16) != 0)
+    else if (rqci_home(v->reader, v->entity->code, id, view_home) != RQC_OK ||
+             memcmp(view_home, home, 16) != 0)
         differ(v, v->entity->code, id, "in another workspace");
     return RQC_OK;
 }
@@ -178,7 +183,8 @@ static rqc_err extra(void *ctx, const rqc_record *r)
 {
     rqci_extra *x = ctx;
     x->row.len = 0;
-    const rqc_err rc = x->source->row(x->source->ctx, rqci_rec_entity(r), rqci_rec_id(r), 0, &x->row, NULL);
+    const rqc_err rc =
+        x->source->row(x->source->ctx, rqci_rec_entity(r), rqci_rec_id(r), 0, &x->row, NULL);
     if (rc == RQC_NOT_FOUND)
         differ(x->v, rqci_rec_entity(r), rqci_rec_id(r), "not in the database");
     return rc == RQC_NOT_FOUND ? RQC_OK : rc;
@@ -210,7 +216,8 @@ static rqc_err check_digests(rqci_verifying *v)
     return rc;
 }
 
-// What the view has beyond the rows that were compared, and how it agrees with itself. Damage is a difference here, not a failure.
+// What the view has beyond the rows that were compared, and how it agrees with itself. Damage is a
+// difference here, not a failure.
 static rqc_err check_view(rqci_verifying *v, const rqci_source *source)
 {
     static const uint8_t nothing[16];
@@ -232,7 +239,8 @@ static rqc_err check_view(rqci_verifying *v, const rqci_source *source)
     return rc == RQC_CORRUPT ? RQC_OK : rc;
 }
 
-// Both sides are pinned at one position. The codes are in an order in which requests come before what hangs on them.
+// Both sides are pinned at one position. The codes are in an order in which requests come before
+// what hangs on them.
 static rqc_err compare_all(rqci_verifying *v, const rqci_source *source, rqci_errbuf *err)
 {
     rqc_err rc = RQC_OK;
@@ -249,8 +257,10 @@ static void pause_ms(long ms)
     nanosleep(&t, NULL);
 }
 
-// Pins the database and the view at the same position. The view can only be ahead of or behind the database's snapshot by what was committed in between.
-static rqc_err pin(rqc_db *db, const rqci_source *source, rqci_reader *reader, rqci_source_state *state, rqci_errbuf *err)
+// Pins the database and the view at the same position. The view can only be ahead of or behind the
+// database's snapshot by what was committed in between.
+static rqc_err pin(rqc_db *db, const rqci_source *source, rqci_reader *reader,
+                   rqci_source_state *state, rqci_errbuf *err)
 {
     for (int i = 0; i < TRIES; i++) {
         rqc_err rc = RQC_OK;
@@ -271,19 +281,23 @@ static rqc_err pin(rqc_db *db, const rqci_source *source, rqci_reader *reader, r
         if (rc != RQC_OK)
             return rc;
         const rqci_view_state *s = rqci_reader_state(reader);
-        if (s->seq == state->head && s->term == state->term && memcmp(s->store_id, state->store_id, 16) == 0)
+        if (s->seq == state->head && s->term == state->term &&
+            memcmp(s->store_id, state->store_id, 16) == 0)
             return RQC_OK;
         rqci_reader_end(reader);
         source->end(source->ctx);
         pause_ms(TRY_MS);
     }
-    return rqci_fail(err, RQC_BUSY, "the view and the database do not come to the same position: %s",
-                     db->owner ? "other programs write all the time" : "the owner does not follow, or is gone");
+    return rqci_fail(err, RQC_BUSY,
+                     "the view and the database do not come to the same position: %s",
+                     db->owner ? "other programs write all the time"
+                               : "the owner does not follow, or is gone");
 }
 
 static rqc_err verify(rqc_db *db, rqci_verifying *v, rqci_errbuf *err)
 {
-    // A connection of its own: the owner's source is free for the view meanwhile, so writers do not wait.
+    // A connection of its own: the owner's source is free for the view meanwhile, so writers do not
+    // wait.
     const rqci_store_options o = {.read_only = true, .log = db->log};
     rqci_store *store = NULL;
     rqci_source source;
@@ -324,8 +338,8 @@ static rqc_err repair_view(rqc_db *db, rqci_errbuf *err)
     return rc;
 }
 
-rqc_err rqc_verify(rqc_db *db, int repair, void (*fn)(void *ctx, const rqc_difference *d), void *ctx, rqc_verified *ret_verified,
-                   rqc_error *err)
+rqc_err rqc_verify(rqc_db *db, int repair, void (*fn)(void *ctx, const rqc_difference *d),
+                   void *ctx, rqc_verified *ret_verified, rqc_error *err)
 {
     rqci_errbuf detail = {""};
     if (rqci_forked(db))

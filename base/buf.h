@@ -14,7 +14,8 @@ typedef struct rqci_buf {
     size_t cap;    // bytes allocated
 } rqci_buf;
 
-// Room for `more` bytes behind len. RQC_NO_MEMORY (nothing changed) or RQC_TOO_LARGE past SIZE_MAX/2.
+// Room for `more` bytes behind len. RQC_NO_MEMORY (nothing changed) or RQC_TOO_LARGE past
+// SIZE_MAX/2.
 rqc_err rqci_buf_reserve(rqci_buf *b, size_t more);
 // Appends n bytes (p may be NULL when n is 0).
 rqc_err rqci_buf_add(rqci_buf *b, const void *p, size_t n);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Replay of the change log. The outcome depends on the log rows and on the tables at the end of the batch, never on how the log was cut into batches:
-// a view that was built anew is equal to one that followed change by change.
+// Replay of the change log. The outcome depends on the log rows and on the tables at the end of the
+// batch, never on how the log was cut into batches: a view that was built anew is equal to one that
+// followed change by change.
 #include "base/hash.h"
 #include "cache/internal.h"
 
@@ -101,7 +102,8 @@ static size_t key_slot(const rqci_log_rows *l, uint8_t entity, const uint8_t id[
     return i;
 }
 
-rqc_err rqci_log_load(rqci_log_rows *l, const rqci_source *src, uint64_t after, uint64_t upto, size_t max, rqci_errbuf *err)
+rqc_err rqci_log_load(rqci_log_rows *l, const rqci_source *src, uint64_t after, uint64_t upto,
+                      size_t max, rqci_errbuf *err)
 {
     memset(l, 0, sizeof *l);
     load arg = {l, max};
@@ -157,11 +159,13 @@ static rqc_err settle(rqci_wtxn *w, const rqci_source *src, const rqci_change *c
 // A row of a key that comes again later in the batch: only what it says about membership matters.
 static rqc_err pass(rqci_wtxn *w, const rqci_change *c, uint8_t next_op, rqci_buf *row)
 {
-    if (c->op == RQCI_OP_DELETE) // the key is inserted next: it was gone; otherwise it was there all the time
+    if (c->op == RQCI_OP_DELETE) // the key is inserted next: it was gone; otherwise it was there
+                                 // all the time
         return next_op == RQCI_OP_INSERT ? rqci_del(w, c->entity, c->id, c->seq) : RQC_OK;
     uint8_t owner[16];
     rqc_err rc = rqci_owner_of(w->txn, w->env, c->entity, c->id, owner, w->err);
-    if (rc == RQC_OK && (rqci_entity_of(c->entity)->owner_code == 0 || rqci_id_equal(owner, c->owner)))
+    if (rc == RQC_OK &&
+        (rqci_entity_of(c->entity)->owner_code == 0 || rqci_id_equal(owner, c->owner)))
         return arrival(c) ? rqci_arrive(w, c->entity, c->id, c->seq) : RQC_OK;
     if (rc != RQC_OK && rc != RQC_NOT_FOUND)
         return rc;
@@ -170,13 +174,15 @@ static rqc_err pass(rqci_wtxn *w, const rqci_change *c, uint8_t next_op, rqci_bu
     return rc != RQC_OK ? rc : rqci_put(w, (rqc_record *)row->data, arrival(c));
 }
 
-rqc_err rqci_replay(rqci_wtxn *w, const rqci_source *src, const rqci_log_rows *log, rqc_err (*tick)(void *ctx), void *ctx)
+rqc_err rqci_replay(rqci_wtxn *w, const rqci_source *src, const rqci_log_rows *log,
+                    rqc_err (*tick)(void *ctx), void *ctx)
 {
     rqci_buf row = {0};
     rqc_err rc = RQC_OK;
     for (size_t i = 0; rc == RQC_OK && i < log->n; i++) {
         const rqci_change *c = &log->rows[i];
-        rc = log->next[i] == 0 ? settle(w, src, c, &row) : pass(w, c, log->rows[log->next[i] - 1].op, &row);
+        rc = log->next[i] == 0 ? settle(w, src, c, &row)
+                               : pass(w, c, log->rows[log->next[i] - 1].op, &row);
         if (rc == RQC_OK && tick != NULL)
             rc = tick(ctx);
     }

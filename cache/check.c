@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Walks a whole view and holds everything against everything: records against their check values, indexes, counters and digests against the records.
+// Walks a whole view and holds everything against everything: records against their check values,
+// indexes, counters and digests against the records.
 #include "cache/internal.h"
 
 #include <errno.h>
@@ -27,7 +28,8 @@ typedef struct check {
     rqci_meta meta;
     tally **ws; // by number
     uint64_t records, http, deltas;
-    // The run of requests of one workspace, class and day that is being walked, and the sum of all days' counts.
+    // The run of requests of one workspace, class and day that is being walked, and the sum of all
+    // days' counts.
     bool run;
     uint32_t run_ws;
     uint8_t run_class;
@@ -59,13 +61,15 @@ static tally *tally_of(check *c, uint32_t ws)
     return c->ws[ws];
 }
 
-static rqc_err home_of(const check *c, uint8_t entity, const uint8_t id[16], const uint8_t *owner, uint32_t *ret_ws)
+static rqc_err home_of(const check *c, uint8_t entity, const uint8_t id[16], const uint8_t *owner,
+                       uint32_t *ret_ws)
 {
     const rqci_entity *e = rqci_entity_of(entity);
     uint8_t at[16], k[17] = {'i'};
     MDB_val val;
     memcpy(at, e->owner_code == 0 ? id : owner, 16);
-    for (uint8_t code = e->owner_code; code == RQCI_HTTP || code == RQCI_HTTP_RESPONSE; code = rqci_entity_of(code)->owner_code) {
+    for (uint8_t code = e->owner_code; code == RQCI_HTTP || code == RQCI_HTTP_RESPONSE;
+         code = rqci_entity_of(code)->owner_code) {
         const rqc_err rc = rqci_owner_of(c->txn, c->env, code, at, at, c->err);
         if (rc == RQC_NOT_FOUND) { // a broken chain, even where somebody has the zero id
             memset(at, 0, 16);
@@ -78,13 +82,15 @@ static rqc_err home_of(const check *c, uint8_t entity, const uint8_t id[16], con
     if (rqci_id_zero(at))
         return RQC_OK;
     memcpy(k + 1, at, 16);
-    if (!has(c, RQCI_DB_WS, k, sizeof k, &val) || val.mv_size != 4 || rqci_get32(val.mv_data) > c->meta.workspaces)
+    if (!has(c, RQCI_DB_WS, k, sizeof k, &val) || val.mv_size != 4 ||
+        rqci_get32(val.mv_data) > c->meta.workspaces)
         return fault(c, "a workspace has no number");
     *ret_ws = rqci_get32(val.mv_data);
     return RQC_OK;
 }
 
-// What every record needs: a good check value, its entry in the by-seq index, its part in counters and digests.
+// What every record needs: a good check value, its entry in the by-seq index, its part in counters
+// and digests.
 static rqc_err count_record(check *c, const rqc_record *r, uint32_t ws)
 {
     uint8_t k[RQCI_KEY_SEQ];
@@ -115,7 +121,10 @@ static rqc_err end_run(check *c)
     if (!c->run)
         return RQC_OK;
     c->run = false;
-    return rqci_day_get(c->txn, c->env, c->run_ws, c->run_day, counts) && counts[c->run_class] == c->run_n ? RQC_OK : fault(c, "a day's count is wrong");
+    return rqci_day_get(c->txn, c->env, c->run_ws, c->run_day, counts) &&
+                   counts[c->run_class] == c->run_n
+               ? RQC_OK
+               : fault(c, "a day's count is wrong");
 }
 
 // Requests come ordered by workspace, class and time, so those of one day stand together.
@@ -162,7 +171,8 @@ static rqc_err check_http(check *c, const MDB_val *key, const MDB_val *val)
         rc = count_record(c, r, ws);
     if (rc != RQC_OK)
         return rc;
-    const uint8_t class = (uint8_t)(rqci_rec_bool(r, RQCI_HTTP_IS_DELTA) | rqci_rec_bool(r, RQCI_HTTP_IS_SNAPSHOT) << 1);
+    const uint8_t class = (uint8_t)(rqci_rec_bool(r, RQCI_HTTP_IS_DELTA) |
+                                    rqci_rec_bool(r, RQCI_HTTP_IS_SNAPSHOT) << 1);
     const int64_t updated = rqci_rec_updated(r);
     c->ws[ws]->http[class]++;
     c->http++;
@@ -173,8 +183,9 @@ static rqc_err check_http(check *c, const MDB_val *key, const MDB_val *val)
     if (key->mv_size != RQCI_KEY_HTTP || memcmp(key->mv_data, k, RQCI_KEY_HTTP) != 0)
         return fault(c, "a request stands under a wrong key");
     rqci_key_id(k, RQCI_HTTP, id);
-    if (!has(c, RQCI_DB_ID, k, RQCI_KEY_ID, &got) || got.mv_size != RQCI_PLACE_HTTP || rqci_get32(got.mv_data) != ws ||
-        ((uint8_t *)got.mv_data)[4] != class || (int64_t)rqci_get64((uint8_t *)got.mv_data + 8) != rqci_rec_updated(r))
+    if (!has(c, RQCI_DB_ID, k, RQCI_KEY_ID, &got) || got.mv_size != RQCI_PLACE_HTTP ||
+        rqci_get32(got.mv_data) != ws || ((uint8_t *)got.mv_data)[4] != class ||
+        (int64_t)rqci_get64((uint8_t *)got.mv_data + 8) != rqci_rec_updated(r))
         return fault(c, "a request's place is wrong");
     rqc_value method;
     rqci_rec_field(r, RQCI_HTTP_METHOD, &method);
@@ -187,8 +198,10 @@ static rqc_err check_http(check *c, const MDB_val *key, const MDB_val *val)
     c->deltas++;
     uint8_t d[RQCI_KEY_DELTA];
     rqci_key_delta(d, parent, updated, id);
-    return has(c, RQCI_DB_DELTA, d, sizeof d, &got) && got.mv_size == 8 && rqci_get32(got.mv_data) == ws ? RQC_OK
-                                                                                                             : fault(c, "a delta is missing in its index");
+    return has(c, RQCI_DB_DELTA, d, sizeof d, &got) && got.mv_size == 8 &&
+                   rqci_get32(got.mv_data) == ws
+               ? RQC_OK
+               : fault(c, "a delta is missing in its index");
 }
 
 static rqc_err check_kids(check *c, const MDB_val *key, const MDB_val *val)
@@ -204,16 +217,19 @@ static rqc_err check_kids(check *c, const MDB_val *key, const MDB_val *val)
         rqc_err rc = rqci_rec_verify(r, val->mv_size - at, true, c->err);
         if (rc != RQC_OK)
             return rc;
-        const uint8_t *id = rqci_rec_id(r), *owner = e->owner >= 0 ? rqci_rec_id_field(r, e->owner) : NULL;
+        const uint8_t *id = rqci_rec_id(r),
+                      *owner = e->owner >= 0 ? rqci_rec_id_field(r, e->owner) : NULL;
         uint8_t zero[16] = {0}, place[RQCI_KEY_ID];
         owner = owner != NULL ? owner : zero;
         if (rqci_rec_entity(r) != e->code || memcmp(owner, k, 16) != 0)
             return fault(c, "a record stands under a wrong owner");
-        if ((before != NULL && memcmp(before, id, 16) >= 0) || (key->mv_size == RQCI_KEY_KIDS && memcmp(id, k + 18, 16) > 0))
+        if ((before != NULL && memcmp(before, id, 16) >= 0) ||
+            (key->mv_size == RQCI_KEY_KIDS && memcmp(id, k + 18, 16) > 0))
             return fault(c, "a chunk is out of order");
         MDB_val got;
         rqci_key_id(place, e->code, id);
-        if (!has(c, RQCI_DB_ID, place, sizeof place, &got) || got.mv_size < RQCI_PLACE_CHILD || memcmp(got.mv_data, owner, 16) != 0)
+        if (!has(c, RQCI_DB_ID, place, sizeof place, &got) || got.mv_size < RQCI_PLACE_CHILD ||
+            memcmp(got.mv_data, owner, 16) != 0)
             return fault(c, "a record's place is wrong");
         uint32_t ws;
         rc = home_of(c, e->code, id, owner, &ws);
@@ -232,13 +248,16 @@ static rqc_err check_tomb(check *c, const MDB_val *key, const MDB_val *val)
     const uint8_t *k = key->mv_data;
     uint8_t s[RQCI_KEY_SEQ];
     MDB_val got;
-    if (key->mv_size != RQCI_KEY_TOMB || val->mv_size != 8 || rqci_get32be(k + 17) > c->meta.workspaces || rqci_entity_of(k[16]) == NULL)
+    if (key->mv_size != RQCI_KEY_TOMB || val->mv_size != 8 ||
+        rqci_get32be(k + 17) > c->meta.workspaces || rqci_entity_of(k[16]) == NULL)
         return fault(c, "a tombstone is damaged");
     const uint32_t number = rqci_get32be(k + 17);
     rqci_key_seq(s, number, rqci_get64(val->mv_data), k[16], k);
-    if (!has(c, RQCI_DB_SEQ, s, sizeof s, &got) || got.mv_size != 16 || rqci_get64(val->mv_data) <= c->meta.horizon)
+    if (!has(c, RQCI_DB_SEQ, s, sizeof s, &got) || got.mv_size != 16 ||
+        rqci_get64(val->mv_data) <= c->meta.horizon)
         return fault(c, "a tombstone is missing in the by-seq index");
-    // Each record stands once in a workspace: a tombstone of one that lives there would be a second entry.
+    // Each record stands once in a workspace: a tombstone of one that lives there would be a second
+    // entry.
     uint8_t owner[16];
     uint32_t ws;
     rqc_err rc = rqci_owner_of(c->txn, c->env, k[16], k, owner, c->err);
@@ -269,7 +288,8 @@ static rqc_err check_ws(check *c, uint32_t number)
             return fault(c, "a workspace's counters are damaged");
         rqci_ws_decode(val.mv_data, &s, &tombs);
     }
-    if (memcmp(s.records, t->records, sizeof s.records) != 0 || memcmp(s.http, t->http, sizeof s.http) != 0 || tombs != t->tombs)
+    if (memcmp(s.records, t->records, sizeof s.records) != 0 ||
+        memcmp(s.http, t->http, sizeof s.http) != 0 || tombs != t->tombs)
         return fault(c, "a workspace's counters are wrong");
     if (s.digest.lo != t->digest.lo || s.digest.hi != t->digest.hi)
         return fault(c, "a workspace's digest is wrong");
@@ -287,7 +307,8 @@ static rqc_err check_ws(check *c, uint32_t number)
     return RQC_OK;
 }
 
-static rqc_err walk(check *c, enum rqci_dbi db, rqc_err (*fn)(check *c, const MDB_val *key, const MDB_val *val))
+static rqc_err walk(check *c, enum rqci_dbi db,
+                    rqc_err (*fn)(check *c, const MDB_val *key, const MDB_val *val))
 {
     MDB_cursor *cur = NULL;
     MDB_val key, val;
@@ -320,9 +341,11 @@ static rqc_err check_all(check *c)
         return rc;
     // Every record has its entries; equal numbers prove that there are no others.
     const uint64_t tombs = entries(c, RQCI_DB_TOMB);
-    if (c->records != c->meta.records || entries(c, RQCI_DB_ID) != c->records || tombs != c->meta.tombstones)
+    if (c->records != c->meta.records || entries(c, RQCI_DB_ID) != c->records ||
+        tombs != c->meta.tombstones)
         return fault(c, "the number of records is wrong");
-    if (entries(c, RQCI_DB_SEQ) != c->records + tombs || entries(c, RQCI_DB_METHOD) != c->http || entries(c, RQCI_DB_DELTA) != c->deltas)
+    if (entries(c, RQCI_DB_SEQ) != c->records + tombs || entries(c, RQCI_DB_METHOD) != c->http ||
+        entries(c, RQCI_DB_DELTA) != c->deltas)
         return fault(c, "an index has entries too many");
     return RQC_OK;
 }
@@ -383,9 +406,11 @@ static void check_and_tell(const char *path, int fd)
     MDB_env *env = NULL;
     rqci_env e = {0};
     MDB_txn *txn = NULL;
-    static const char *const names[RQCI_DB_COUNT] = {"meta", "id", "http", "kids", "delta", "method", "seq", "tomb", "ws"};
+    static const char *const names[RQCI_DB_COUNT] = {"meta",   "id",  "http", "kids", "delta",
+                                                     "method", "seq", "tomb", "ws"};
     bool ok = mdb_env_create(&env) == 0 && mdb_env_set_maxdbs(env, RQCI_DB_COUNT) == 0 &&
-              mdb_env_open(env, path, MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0640) == 0 && mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) == 0;
+              mdb_env_open(env, path, MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0640) == 0 &&
+              mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) == 0;
     e.env = env;
     for (int i = 0; ok && i < RQCI_DB_COUNT; i++)
         ok = mdb_dbi_open(txn, names[i], 0, &e.dbi[i]) == 0;
@@ -419,7 +444,8 @@ bool rqci_check_in_child(const char *gen_path, const rqci_log *log)
         while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
             ;
         if (!good)
-            rqci_logf(log, RQCI_WARN, "%s: not closed cleanly, and the check found damage", gen_path);
+            rqci_logf(log, RQCI_WARN, "%s: not closed cleanly, and the check found damage",
+                      gen_path);
     }
     close(fds[0]);
     return good;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The control page: which generation is the view, and how far it is. It is never truncated or rewritten in place by another file's content; an unusable one is
-// replaced by renaming a new file over it, so that whoever has the old one mapped keeps valid memory.
+// The control page: which generation is the view, and how far it is. It is never truncated or
+// rewritten in place by another file's content; an unusable one is replaced by renaming a new file
+// over it, so that whoever has the old one mapped keeps valid memory.
 #include "cache/internal.h"
 
 #include <errno.h>
@@ -20,11 +21,13 @@ static rqc_err write_new(const char *dir, const char *path, rqci_errbuf *err)
         return rqci_fail(err, RQC_IO, "%s: %s", temp, strerror(errno));
     const int fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (fd < 0)
-        return rqci_fail(err, errno == ENOSPC ? RQC_NO_SPACE : RQC_IO, "%s: %s", temp, strerror(errno));
+        return rqci_fail(err, errno == ENOSPC ? RQC_NO_SPACE : RQC_IO, "%s: %s", temp,
+                         strerror(errno));
     uint8_t page[RQCI_CONTROL_BYTES] = {0};
     rqci_control c = {.magic = RQCI_CONTROL_MAGIC, .layout = RQCI_VIEW_LAYOUT};
     memcpy(page, &c, sizeof c);
-    // Written, not only truncated to size: a hole on a full tmpfs would be a SIGBUS for whoever touches it.
+    // Written, not only truncated to size: a hole on a full tmpfs would be a SIGBUS for whoever
+    // touches it.
     const ssize_t wrote = write(fd, page, sizeof page);
     const int why = wrote < 0 ? errno : ENOSPC;
     close(fd);
@@ -38,7 +41,8 @@ static rqc_err write_new(const char *dir, const char *path, rqci_errbuf *err)
 }
 
 // Maps the page when it is one of ours; RQC_UNAVAILABLE otherwise.
-static rqc_err map_existing(const char *path, bool write, rqci_control **ret_control, rqci_errbuf *err)
+static rqc_err map_existing(const char *path, bool write, rqci_control **ret_control,
+                            rqci_errbuf *err)
 {
     const int fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
@@ -48,7 +52,8 @@ static rqc_err map_existing(const char *path, bool write, rqci_control **ret_con
         close(fd);
         return rqci_fail(err, RQC_UNAVAILABLE, "%s: not a control page", path);
     }
-    rqci_control *c = mmap(NULL, RQCI_CONTROL_BYTES, write ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, 0);
+    rqci_control *c = mmap(NULL, RQCI_CONTROL_BYTES, write ? PROT_READ | PROT_WRITE : PROT_READ,
+                           MAP_SHARED, fd, 0);
     close(fd);
     if (c == MAP_FAILED)
         return rqci_fail(err, RQC_NO_MEMORY, "%s: %s", path, strerror(errno));

@@ -10,13 +10,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define DEFAULT_MAP_BYTES (UINT64_C(256) << 30)
+#define DEFAULT_MAP_BYTES  (UINT64_C(256) << 30)
 #define SMALLEST_MAP_BYTES (UINT64_C(1) << 20)
-#define MAX_READERS 1022u
+#define MAX_READERS        1022u
 
-static const char *const db_names[RQCI_DB_COUNT] = {"meta", "id", "http", "kids", "delta", "method", "seq", "tomb", "ws"};
+static const char *const db_names[RQCI_DB_COUNT] = {"meta",   "id",  "http", "kids", "delta",
+                                                    "method", "seq", "tomb", "ws"};
 
-// All environments of this process. LMDB forbids to open one twice: closing one handle would drop the locks of the other.
+// All environments of this process. LMDB forbids to open one twice: closing one handle would drop
+// the locks of the other.
 static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
 static rqci_env *registry;
 
@@ -52,7 +54,8 @@ static rqc_err open_dbis(rqci_env *e, bool create, rqci_errbuf *err)
         rc = mdb_dbi_open(txn, db_names[i], create ? MDB_CREATE : 0, &e->dbi[i]);
         if (rc != 0) {
             mdb_txn_abort(txn);
-            return rc == MDB_NOTFOUND ? rqci_fail(err, RQC_UNAVAILABLE, "view: database %s is missing", db_names[i])
+            return rc == MDB_NOTFOUND ? rqci_fail(err, RQC_UNAVAILABLE,
+                                                  "view: database %s is missing", db_names[i])
                                       : rqci_lmdb_err(rc, db_names[i], err);
         }
     }
@@ -80,7 +83,8 @@ static int try_open(MDB_env **ret_env, const char *path, unsigned flags, uint64_
     return 0;
 }
 
-static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, uint64_t map_bytes, rqci_errbuf *err)
+static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, uint64_t map_bytes,
+                        rqci_errbuf *err)
 {
     const unsigned flags = MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD | (write ? 0 : MDB_RDONLY);
     uint64_t size = create && map_bytes == 0 ? DEFAULT_MAP_BYTES : map_bytes;
@@ -94,14 +98,16 @@ static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, 
     if (create) {
         char lock[4096];
         const int n = snprintf(lock, sizeof lock, "%s/lock.mdb", path);
-        // Readers of other processes register in the lock file, so it is writable for the group; the data is not.
+        // Readers of other processes register in the lock file, so it is writable for the group;
+        // the data is not.
         if (n > 0 && (size_t)n < sizeof lock && chmod(lock, 0660) != 0)
             return rqci_fail(err, RQC_IO, "%s: cannot set its mode", lock);
     }
     return open_dbis(e, create, err);
 }
 
-rqc_err rqci_env_open(const char *path, bool create, bool write, uint64_t map_bytes, rqci_env **ret_env, rqci_errbuf *err)
+rqc_err rqci_env_open(const char *path, bool create, bool write, uint64_t map_bytes,
+                      rqci_env **ret_env, rqci_errbuf *err)
 {
     char data[4096];
     const int n = snprintf(data, sizeof data, "%s/data.mdb", path);
@@ -170,7 +176,7 @@ void rqci_env_close(rqci_env *e)
 
 rqc_err rqci_meta_get(MDB_txn *txn, const rqci_env *e, rqci_meta *ret_meta, rqci_errbuf *err)
 {
-    MDB_val key = {5, (void *)(uintptr_t)"state"}, val;
+    MDB_val key = {5, (void *)(uintptr_t) "state"}, val;
     const int rc = mdb_get(txn, e->dbi[RQCI_DB_META], &key, &val);
     if (rc == MDB_NOTFOUND || (rc == 0 && val.mv_size != RQCI_META_BYTES))
         return rqci_fail(err, RQC_UNAVAILABLE, "view: it has no state");
@@ -204,6 +210,6 @@ rqc_err rqci_meta_put(MDB_txn *txn, const rqci_env *e, const rqci_meta *meta, rq
     rqci_put64(p + 56, meta->records);
     rqci_put64(p + 64, meta->tombstones);
     rqci_put32(p + 72, meta->workspaces);
-    MDB_val key = {5, (void *)(uintptr_t)"state"}, val = {sizeof p, p};
+    MDB_val key = {5, (void *)(uintptr_t) "state"}, val = {sizeof p, p};
     return rqci_lmdb_err(mdb_put(txn, e->dbi[RQCI_DB_META], &key, &val, 0), "state", err);
 }

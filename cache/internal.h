@@ -12,7 +12,8 @@
 #include <sys/types.h>
 
 // ---- Environments (env.c) ----
-// One LMDB environment may be opened only once in a process, so all handles of the process share it by device and inode.
+// One LMDB environment may be opened only once in a process, so all handles of the process share it
+// by device and inode.
 typedef struct rqci_env {
     MDB_env *env;
     MDB_dbi dbi[RQCI_DB_COUNT];
@@ -23,10 +24,12 @@ typedef struct rqci_env {
     struct rqci_env *next;
 } rqci_env;
 
-// Opens gen directory `path`; `create` makes a new environment with a map of map_bytes (halved while the address space refuses it, 0: default). Without
-// create an existing environment is opened, for reading unless `write` (its map is made map_bytes large when that is not 0). An environment that this
-// process has open is shared.
-rqc_err rqci_env_open(const char *path, bool create, bool write, uint64_t map_bytes, rqci_env **ret_env, rqci_errbuf *err);
+// Opens gen directory `path`; `create` makes a new environment with a map of map_bytes (halved
+// while the address space refuses it, 0: default). Without create an existing environment is
+// opened, for reading unless `write` (its map is made map_bytes large when that is not 0). An
+// environment that this process has open is shared.
+rqc_err rqci_env_open(const char *path, bool create, bool write, uint64_t map_bytes,
+                      rqci_env **ret_env, rqci_errbuf *err);
 void rqci_env_close(rqci_env *e); // NULL-safe
 
 // ---- State of an environment ----
@@ -62,7 +65,8 @@ typedef struct rqci_control {
 // LMDB's map is full: the owner answers it with a larger generation. Never leaves this room.
 #define RQCI_MAP_FULL ((rqc_err)1000)
 
-// Maps dir/control; `write` creates it when missing or of another size or magic (atomically: a new file renamed over it).
+// Maps dir/control; `write` creates it when missing or of another size or magic (atomically: a new
+// file renamed over it).
 rqc_err rqci_control_map(const char *dir, bool write, rqci_control **ret_control, rqci_errbuf *err);
 void rqci_control_unmap(rqci_control *c);
 rqc_err rqci_boot_id(uint8_t ret_boot[16], rqci_errbuf *err);
@@ -77,7 +81,8 @@ typedef struct rqci_wsent {
     rqci_digest buckets[256];
 } rqci_wsent;
 
-// Requests by UTC day (metrics.c): what the transaction adds to a day's counts, by class; modulo 2^64.
+// Requests by UTC day (metrics.c): what the transaction adds to a day's counts, by class; modulo
+// 2^64.
 typedef struct rqci_day {
     bool used;
     uint32_t ws;
@@ -85,8 +90,8 @@ typedef struct rqci_day {
     uint64_t more[RQCI_CLASSES];
 } rqci_day;
 #define RQCI_DAY_SECONDS 86400
-#define RQCI_DAY_FIRST (-719528) // 0000-01-01
-#define RQCI_DAY_LAST 2932896    // 9999-12-31
+#define RQCI_DAY_FIRST   (-719528) // 0000-01-01
+#define RQCI_DAY_LAST    2932896   // 9999-12-31
 static inline int64_t rqci_day_of(int64_t seconds)
 {
     return seconds / RQCI_DAY_SECONDS - (seconds % RQCI_DAY_SECONDS < 0);
@@ -95,7 +100,9 @@ static inline int64_t rqci_day_of(int64_t seconds)
 static inline int64_t rqci_day_start(int64_t day)
 {
     int64_t s;
-    return __builtin_mul_overflow(day, (int64_t)RQCI_DAY_SECONDS, &s) ? (day < 0 ? INT64_MIN : INT64_MAX) : s;
+    return __builtin_mul_overflow(day, (int64_t)RQCI_DAY_SECONDS, &s)
+               ? (day < 0 ? INT64_MIN : INT64_MAX)
+               : s;
 }
 
 #define RQCI_WS_BYTES (16 + 16 + 8 + 8 + (RQCI_ENTITY_MAX + 1) * 8 + 4 * 8)
@@ -120,28 +127,34 @@ typedef struct rqci_wtxn {
     rqci_errbuf *err;
 } rqci_wtxn;
 
-rqc_err rqci_wtxn_begin(rqci_wtxn *w, rqci_env *e, rqci_errbuf *err); // reads meta; *w zeroed by the caller at first
-rqc_err rqci_wtxn_commit(rqci_wtxn *w);                               // writes meta and counters
+rqc_err rqci_wtxn_begin(rqci_wtxn *w, rqci_env *e,
+                        rqci_errbuf *err); // reads meta; *w zeroed by the caller at first
+rqc_err rqci_wtxn_commit(rqci_wtxn *w);    // writes meta and counters
 void rqci_wtxn_abort(rqci_wtxn *w);
 void rqci_wtxn_free(rqci_wtxn *w); // memory; aborts what is open
 
-rqc_err rqci_ws_number(rqci_wtxn *w, const uint8_t id[16], uint32_t *ret_number); // gives a new number when unknown
+rqc_err rqci_ws_number(rqci_wtxn *w, const uint8_t id[16],
+                       uint32_t *ret_number); // gives a new number when unknown
 rqc_err rqci_ws_load(rqci_wtxn *w, uint32_t number, rqci_wsent **ret_ws);
-rqc_err rqci_ws_count(rqci_wtxn *w, uint32_t number, const rqc_record *r, int sign); // counters and digests for one record
+rqc_err rqci_ws_count(rqci_wtxn *w, uint32_t number, const rqc_record *r,
+                      int sign); // counters and digests for one record
 rqc_err rqci_ws_flush(rqci_wtxn *w);
 void rqci_ws_drop(rqci_wtxn *w);
 rqc_err rqci_day_count(rqci_wtxn *w, uint32_t ws, int64_t updated, uint8_t class, int sign);
 rqc_err rqci_days_flush(rqci_wtxn *w);
 void rqci_days_drop(rqci_wtxn *w);
 // Counts of one day; false when there is no entry.
-bool rqci_day_get(MDB_txn *txn, const rqci_env *e, uint32_t ws, int64_t day, uint64_t ret_counts[RQCI_CLASSES]);
+bool rqci_day_get(MDB_txn *txn, const rqci_env *e, uint32_t ws, int64_t day,
+                  uint64_t ret_counts[RQCI_CLASSES]);
 
 // Chunks of children (kids.c)
-#define RQCI_CHUNK_MAX 1992u // with the longest key still below LMDB's limit for a node that stays in its page
+#define RQCI_CHUNK_MAX \
+    1992u // with the longest key still below LMDB's limit for a node that stays in its page
 rqc_err rqci_kids_put(rqci_wtxn *w, const uint8_t owner[16], const rqc_record *r);
 rqc_err rqci_kids_del(rqci_wtxn *w, const uint8_t owner[16], uint8_t entity, const uint8_t id[16]);
 // The record in place, valid until the next write. RQC_NOT_FOUND.
-rqc_err rqci_kids_get(MDB_cursor *kids, const uint8_t owner[16], uint8_t entity, const uint8_t id[16], const rqc_record **ret, rqci_errbuf *err);
+rqc_err rqci_kids_get(MDB_cursor *kids, const uint8_t owner[16], uint8_t entity,
+                      const uint8_t id[16], const rqc_record **ret, rqci_errbuf *err);
 // The next record of a chunk, NULL at its end, or when the bytes are no record (*bad is set).
 const rqc_record *rqci_chunk_next(const MDB_val *chunk, size_t *offset, bool *bad);
 
@@ -150,9 +163,12 @@ rqc_err rqci_put(rqci_wtxn *w, rqc_record *r, bool arrives);
 rqc_err rqci_del(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], uint64_t seq);
 rqc_err rqci_arrive(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], uint64_t seq);
 // Owner of a record as the view has it. RQC_NOT_FOUND.
-rqc_err rqci_owner_of(MDB_txn *txn, const rqci_env *e, uint8_t entity, const uint8_t id[16], uint8_t ret_owner[16], rqci_errbuf *err);
-// Number of the workspace in which a record of `entity` with this id and owner lives; 0 for an unknown one.
-rqc_err rqci_home_number(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const uint8_t owner[16], uint32_t *ret_number);
+rqc_err rqci_owner_of(MDB_txn *txn, const rqci_env *e, uint8_t entity, const uint8_t id[16],
+                      uint8_t ret_owner[16], rqci_errbuf *err);
+// Number of the workspace in which a record of `entity` with this id and owner lives; 0 for an
+// unknown one.
+rqc_err rqci_home_number(rqci_wtxn *w, uint8_t entity, const uint8_t id[16],
+                         const uint8_t owner[16], uint32_t *ret_number);
 rqc_err rqci_prune_tombs(rqci_wtxn *w, uint64_t from, uint64_t to);
 
 // Replay (apply.c): the log rows in `log` in order, contents from src.
@@ -163,17 +179,22 @@ typedef struct rqci_log_rows {
     uint32_t *table; // open addressing: index + 1 of the key's first row
     size_t table_cap;
 } rqci_log_rows;
-rqc_err rqci_log_load(rqci_log_rows *l, const rqci_source *src, uint64_t after, uint64_t upto, size_t max, rqci_errbuf *err);
+rqc_err rqci_log_load(rqci_log_rows *l, const rqci_source *src, uint64_t after, uint64_t upto,
+                      size_t max, rqci_errbuf *err);
 const rqci_change *rqci_log_first(const rqci_log_rows *l, uint8_t entity, const uint8_t id[16]);
 void rqci_log_free(rqci_log_rows *l);
-rqc_err rqci_replay(rqci_wtxn *w, const rqci_source *src, const rqci_log_rows *log, rqc_err (*tick)(void *ctx), void *ctx);
+rqc_err rqci_replay(rqci_wtxn *w, const rqci_source *src, const rqci_log_rows *log,
+                    rqc_err (*tick)(void *ctx), void *ctx);
 
 // Builds a complete environment from an open source snapshot (rebuild.c).
-rqc_err rqci_build(rqci_env *e, const rqci_source *src, const rqci_source_state *state, const rqci_view_options *opt, rqci_errbuf *err);
+rqc_err rqci_build(rqci_env *e, const rqci_source *src, const rqci_source_state *state,
+                   const rqci_view_options *opt, rqci_errbuf *err);
 
-// Walks a whole environment at one transaction: every record's check value and form, every index against the records, counters, digests.
+// Walks a whole environment at one transaction: every record's check value and form, every index
+// against the records, counters, digests.
 rqc_err rqci_check_txn(MDB_txn *txn, const rqci_env *e, rqci_errbuf *err);
-// The same in a child process, for files that may be damaged in ways that kill the reader. True when the child found no fault.
+// The same in a child process, for files that may be damaged in ways that kill the reader. True
+// when the child found no fault.
 bool rqci_check_in_child(const char *gen_path, const rqci_log *log);
 
 // ---- Reading ----
@@ -205,9 +226,11 @@ struct rqci_reader {
 };
 rqc_err rqci_cursor(rqci_reader *r, enum rqci_dbi db, MDB_cursor **ret_cursor);
 rqc_err rqci_lane_cursor(rqci_reader *r, int which, MDB_cursor **ret_cursor);
-// The ids in ascending order: as given when they are, else a sorted copy in the reader's scratch memory.
+// The ids in ascending order: as given when they are, else a sorted copy in the reader's scratch
+// memory.
 rqc_err rqci_sorted_ids(rqci_reader *r, const uint8_t (**ids)[16], size_t n);
-rqc_err rqci_read_ws_number(rqci_reader *r, const uint8_t id[16], uint32_t *ret_number); // RQC_NOT_FOUND
+rqc_err rqci_read_ws_number(rqci_reader *r, const uint8_t id[16],
+                            uint32_t *ret_number); // RQC_NOT_FOUND
 rqc_err rqci_list_fit(rqci_list *l, size_t more);
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys and small values of the view's databases. docs/format.md, section View, is the specification.
+// Keys and small values of the view's databases. docs/format.md, section View, is the
+// specification.
 #ifndef RQCI_KEYS_H
 #define RQCI_KEYS_H
 
@@ -12,18 +13,36 @@
 //   meta    "state" → rqci_meta
 //   id      id(16) entity(1) → place of the record (below)
 //   http    ws(4) class(1) time(8) ~id(16) → packed record of a request
-//   kids    owner(16) entity(1) 0x01 last-id(16), or 0x02 for the last chunk → packed records of one owner, back to back, by id
-//   delta   parent(16) time(8) ~id(16) → ws(4) class(1): deltas of a request
-//   method  ws(4) class(1) method(8, cut or zero padded) time(8) ~id(16) → nothing
-//   seq     ws(4) seq(8) entity(1) id(16) → nothing (upsert), or owner(16) (tombstone)
-//   tomb    id(16) entity(1) ws(4) → seq(8) of the tombstone
-//   ws      'i' id(16) → number(4) · 'n' number(4) → counters · 'b' number(4) part(1) → 16 bucket digests
-enum rqci_dbi { RQCI_DB_META, RQCI_DB_ID, RQCI_DB_HTTP, RQCI_DB_KIDS, RQCI_DB_DELTA, RQCI_DB_METHOD, RQCI_DB_SEQ, RQCI_DB_TOMB, RQCI_DB_WS, RQCI_DB_COUNT };
+//   kids    owner(16) entity(1) 0x01 last-id(16), or 0x02 for the last chunk → packed records of
+//   one owner, back to back, by id delta   parent(16) time(8) ~id(16) → ws(4) class(1): deltas of a
+//   request method  ws(4) class(1) method(8, cut or zero padded) time(8) ~id(16) → nothing seq
+//   ws(4) seq(8) entity(1) id(16) → nothing (upsert), or owner(16) (tombstone) tomb    id(16)
+//   entity(1) ws(4) → seq(8) of the tombstone ws      'i' id(16) → number(4) · 'n' number(4) →
+//   counters · 'b' number(4) part(1) → 16 bucket digests
+enum rqci_dbi {
+    RQCI_DB_META,
+    RQCI_DB_ID,
+    RQCI_DB_HTTP,
+    RQCI_DB_KIDS,
+    RQCI_DB_DELTA,
+    RQCI_DB_METHOD,
+    RQCI_DB_SEQ,
+    RQCI_DB_TOMB,
+    RQCI_DB_WS,
+    RQCI_DB_COUNT
+};
 
-// A time that sorts as unsigned bytes. Keys ascend with time, because LMDB fills its pages only when keys are appended; pages are read backwards. The id's
-// complement makes ties come out by id ascending then.
-static inline uint64_t rqci_ascending(int64_t v) { return (uint64_t)v ^ (UINT64_C(1) << 63); }
-static inline int64_t rqci_from_ascending(uint64_t k) { return (int64_t)(k ^ (UINT64_C(1) << 63)); }
+// A time that sorts as unsigned bytes. Keys ascend with time, because LMDB fills its pages only
+// when keys are appended; pages are read backwards. The id's complement makes ties come out by id
+// ascending then.
+static inline uint64_t rqci_ascending(int64_t v)
+{
+    return (uint64_t)v ^ (UINT64_C(1) << 63);
+}
+static inline int64_t rqci_from_ascending(uint64_t k)
+{
+    return (int64_t)(k ^ (UINT64_C(1) << 63));
+}
 
 static inline void rqci_key_time(uint8_t k[24], int64_t updated, const uint8_t id[16])
 {
@@ -40,7 +59,8 @@ static inline void rqci_key_id(uint8_t k[RQCI_KEY_ID], uint8_t entity, const uin
 }
 
 #define RQCI_KEY_HTTP 29
-static inline void rqci_key_http(uint8_t k[RQCI_KEY_HTTP], uint32_t ws, uint8_t class, int64_t updated, const uint8_t id[16])
+static inline void rqci_key_http(uint8_t k[RQCI_KEY_HTTP], uint32_t ws, uint8_t class,
+                                 int64_t updated, const uint8_t id[16])
 {
     rqci_put32be(k, ws);
     k[4] = class;
@@ -48,11 +68,12 @@ static inline void rqci_key_http(uint8_t k[RQCI_KEY_HTTP], uint32_t ws, uint8_t 
 }
 
 #define RQCI_KEY_KIDS_PREFIX 17
-#define RQCI_KEY_KIDS_LAST 18
-#define RQCI_KEY_KIDS 34
-#define RQCI_CHUNK_FULL 1
-#define RQCI_CHUNK_LAST 2
-static inline void rqci_key_kids(uint8_t k[RQCI_KEY_KIDS], const uint8_t owner[16], uint8_t entity, const uint8_t id[16])
+#define RQCI_KEY_KIDS_LAST   18
+#define RQCI_KEY_KIDS        34
+#define RQCI_CHUNK_FULL      1
+#define RQCI_CHUNK_LAST      2
+static inline void rqci_key_kids(uint8_t k[RQCI_KEY_KIDS], const uint8_t owner[16], uint8_t entity,
+                                 const uint8_t id[16])
 {
     memcpy(k, owner, 16);
     k[16] = entity;
@@ -61,14 +82,17 @@ static inline void rqci_key_kids(uint8_t k[RQCI_KEY_KIDS], const uint8_t owner[1
 }
 
 #define RQCI_KEY_DELTA 40
-static inline void rqci_key_delta(uint8_t k[RQCI_KEY_DELTA], const uint8_t parent[16], int64_t updated, const uint8_t id[16])
+static inline void rqci_key_delta(uint8_t k[RQCI_KEY_DELTA], const uint8_t parent[16],
+                                  int64_t updated, const uint8_t id[16])
 {
     memcpy(k, parent, 16);
     rqci_key_time(k + 16, updated, id);
 }
 
 #define RQCI_KEY_METHOD 37
-static inline void rqci_key_method(uint8_t k[RQCI_KEY_METHOD], uint32_t ws, uint8_t class, const char *method, size_t n, int64_t updated, const uint8_t id[16])
+static inline void rqci_key_method(uint8_t k[RQCI_KEY_METHOD], uint32_t ws, uint8_t class,
+                                   const char *method, size_t n, int64_t updated,
+                                   const uint8_t id[16])
 {
     rqci_put32be(k, ws);
     k[4] = class;
@@ -79,7 +103,8 @@ static inline void rqci_key_method(uint8_t k[RQCI_KEY_METHOD], uint32_t ws, uint
 }
 
 #define RQCI_KEY_SEQ 29
-static inline void rqci_key_seq(uint8_t k[RQCI_KEY_SEQ], uint32_t ws, uint64_t seq, uint8_t entity, const uint8_t id[16])
+static inline void rqci_key_seq(uint8_t k[RQCI_KEY_SEQ], uint32_t ws, uint64_t seq, uint8_t entity,
+                                const uint8_t id[16])
 {
     rqci_put32be(k, ws);
     rqci_put64be(k + 4, seq);
@@ -88,9 +113,10 @@ static inline void rqci_key_seq(uint8_t k[RQCI_KEY_SEQ], uint32_t ws, uint64_t s
 }
 
 // The id first: the tombstones that a record left in several workspaces stand side by side.
-#define RQCI_KEY_TOMB 21
+#define RQCI_KEY_TOMB        21
 #define RQCI_KEY_TOMB_PREFIX 17
-static inline void rqci_key_tomb(uint8_t k[RQCI_KEY_TOMB], uint32_t ws, uint8_t entity, const uint8_t id[16])
+static inline void rqci_key_tomb(uint8_t k[RQCI_KEY_TOMB], uint32_t ws, uint8_t entity,
+                                 const uint8_t id[16])
 {
     memcpy(k, id, 16);
     k[16] = entity;
@@ -98,14 +124,14 @@ static inline void rqci_key_tomb(uint8_t k[RQCI_KEY_TOMB], uint32_t ws, uint8_t 
 }
 
 // Places in the id database (little-endian): a request's, a response's, another child's.
-#define RQCI_PLACE_HTTP 24     // ws u32, class u8, 3 zero bytes, updated_at i64, arrived u64
+#define RQCI_PLACE_HTTP     24 // ws u32, class u8, 3 zero bytes, updated_at i64, arrived u64
 #define RQCI_PLACE_RESPONSE 24 // owner u8[16], arrived u64
-#define RQCI_PLACE_CHILD 16    // owner u8[16]
+#define RQCI_PLACE_CHILD    16 // owner u8[16]
 
 // Class of a request: bit 0 delta, bit 1 snapshot.
 enum { RQCI_CLASS_BASE = 0, RQCI_CLASS_DELTA = 1, RQCI_CLASS_SNAPSHOT = 2, RQCI_CLASSES = 4 };
 
 #define RQCI_BUCKETS_PER_PART 16u
-#define RQCI_BUCKET_PARTS 16u
+#define RQCI_BUCKET_PARTS     16u
 
 #endif

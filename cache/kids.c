@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Children, stored by owner: the records of one kind of one owner stand back to back in chunks, in order of id. A full chunk's key ends with an
-// upper bound of its ids, the last chunk's key sorts behind them, so one seek finds the chunk of any id.
+// Children, stored by owner: the records of one kind of one owner stand back to back in chunks, in
+// order of id. A full chunk's key ends with an upper bound of its ids, the last chunk's key sorts
+// behind them, so one seek finds the chunk of any id.
 #include "cache/internal.h"
 
 const rqc_record *rqci_chunk_next(const MDB_val *chunk, size_t *offset, bool *bad)
@@ -17,8 +18,10 @@ const rqc_record *rqci_chunk_next(const MDB_val *chunk, size_t *offset, bool *ba
     return r;
 }
 
-// Puts the cursor on the chunk that would hold id. RQC_NOT_FOUND when no chunk of this owner and entity has so high ids.
-static rqc_err seek_chunk(MDB_cursor *c, const uint8_t owner[16], uint8_t entity, const uint8_t id[16], MDB_val *key, MDB_val *val, rqci_errbuf *err)
+// Puts the cursor on the chunk that would hold id. RQC_NOT_FOUND when no chunk of this owner and
+// entity has so high ids.
+static rqc_err seek_chunk(MDB_cursor *c, const uint8_t owner[16], uint8_t entity,
+                          const uint8_t id[16], MDB_val *key, MDB_val *val, rqci_errbuf *err)
 {
     uint8_t k[RQCI_KEY_KIDS];
     rqci_key_kids(k, owner, entity, id);
@@ -32,7 +35,8 @@ static rqc_err seek_chunk(MDB_cursor *c, const uint8_t owner[16], uint8_t entity
 }
 
 // Where id stands, or would stand, in a chunk. *size is 0 when it is not there.
-static rqc_err locate(const MDB_val *chunk, const uint8_t id[16], size_t *ret_offset, size_t *ret_size, rqci_errbuf *err)
+static rqc_err locate(const MDB_val *chunk, const uint8_t id[16], size_t *ret_offset,
+                      size_t *ret_size, rqci_errbuf *err)
 {
     bool bad = false;
     size_t offset = 0, at = 0;
@@ -49,7 +53,8 @@ static rqc_err locate(const MDB_val *chunk, const uint8_t id[16], size_t *ret_of
     return bad ? rqci_fail(err, RQC_CORRUPT, "view: a chunk of children is damaged") : RQC_OK;
 }
 
-rqc_err rqci_kids_get(MDB_cursor *kids, const uint8_t owner[16], uint8_t entity, const uint8_t id[16], const rqc_record **ret, rqci_errbuf *err)
+rqc_err rqci_kids_get(MDB_cursor *kids, const uint8_t owner[16], uint8_t entity,
+                      const uint8_t id[16], const rqc_record **ret, rqci_errbuf *err)
 {
     MDB_val key, val;
     size_t offset, size;
@@ -69,14 +74,16 @@ static rqc_err store(rqci_wtxn *w, const uint8_t *k, size_t klen, const uint8_t 
     return rqci_lmdb_err(mdb_cursor_put(w->kids, &key, &val, 0), "children", w->err);
 }
 
-// Stores the new content of a chunk under its key, split where it is too large. Pieces before the last one get keys of their own highest id.
+// Stores the new content of a chunk under its key, split where it is too large. Pieces before the
+// last one get keys of their own highest id.
 static rqc_err store_split(rqci_wtxn *w, const uint8_t *key, size_t klen, bool appended)
 {
     const uint8_t *p = w->chunk.data;
     size_t left = w->chunk.len;
     const size_t half = left / 2;
     while (left > RQCI_CHUNK_MAX) {
-        // An append leaves the full piece as it is; an insert in the middle makes two halves, both with room.
+        // An append leaves the full piece as it is; an insert in the middle makes two halves, both
+        // with room.
         const size_t want = appended || half > RQCI_CHUNK_MAX ? RQCI_CHUNK_MAX : half;
         size_t take = 0;
         const rqc_record *last = NULL;

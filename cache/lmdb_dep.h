@@ -7,7 +7,8 @@
 
 #include <lmdb.h>
 
-// RQC_OK for 0; else the detail is set to "what: LMDB's text". MDB_NOTFOUND becomes RQC_NOT_FOUND without a detail.
+// RQC_OK for 0; else the detail is set to "what: LMDB's text". MDB_NOTFOUND becomes RQC_NOT_FOUND
+// without a detail.
 rqc_err rqci_lmdb_err(int rc, const char *what, rqci_errbuf *err);
 
 #endif

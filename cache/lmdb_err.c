@@ -6,30 +6,22 @@
 static rqc_err code_of(int rc)
 {
     switch (rc) {
-    case MDB_MAP_FULL:
-        return RQCI_MAP_FULL;
+    case MDB_MAP_FULL: return RQCI_MAP_FULL;
     case ENOSPC:
-    case EDQUOT:
-        return RQC_NO_SPACE;
-    case MDB_READERS_FULL:
-        return RQC_BUSY;
+    case EDQUOT: return RQC_NO_SPACE;
+    case MDB_READERS_FULL: return RQC_BUSY;
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
     case MDB_BAD_TXN:
-    case MDB_PANIC:
-        return RQC_CORRUPT;
+    case MDB_PANIC: return RQC_CORRUPT;
     case MDB_VERSION_MISMATCH:
-    case MDB_INCOMPATIBLE:
-        return RQC_VERSION;
+    case MDB_INCOMPATIBLE: return RQC_VERSION;
     case ENOENT:
     case EACCES:
-    case MDB_MAP_RESIZED:
-        return RQC_UNAVAILABLE;
-    case ENOMEM:
-        return RQC_NO_MEMORY;
-    default:
-        return rc > 0 ? RQC_IO : RQC_INTERNAL;
+    case MDB_MAP_RESIZED: return RQC_UNAVAILABLE;
+    case ENOMEM: return RQC_NO_MEMORY;
+    default: return rc > 0 ? RQC_IO : RQC_INTERNAL;
     }
 }
 

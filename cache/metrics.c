@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counts of requests by time. Days are counted as they change, so only the part of one day is ever walked.
+// Counts of requests by time. Days are counted as they change, so only the part of one day is ever
+// walked.
 #include "cache/internal.h"
 
 #include <stdlib.h>
@@ -8,7 +9,9 @@
 
 static rqci_day *day_slot(rqci_day *table, size_t cap, uint32_t ws, int64_t day)
 {
-    size_t i = (size_t)((uint64_t)day * UINT64_C(0x9e3779b97f4a7c15) + ws * UINT64_C(0xff51afd7ed558ccd)) & (cap - 1);
+    size_t i =
+        (size_t)((uint64_t)day * UINT64_C(0x9e3779b97f4a7c15) + ws * UINT64_C(0xff51afd7ed558ccd)) &
+        (cap - 1);
     while (table[i].used && (table[i].ws != ws || table[i].day != day))
         i = (i + 1) & (cap - 1);
     return &table[i];
@@ -57,7 +60,10 @@ static rqc_err flush_day(rqci_wtxn *w, const rqci_day *d)
         return rqci_lmdb_err(rc, "day", w->err);
     uint64_t any = 0;
     for (int i = 0; i < RQCI_CLASSES; i++) {
-        const uint64_t n = (rc == 0 && val.mv_size == sizeof v ? rqci_get64((const uint8_t *)val.mv_data + i * 8) : 0) + d->more[i];
+        const uint64_t n =
+            (rc == 0 && val.mv_size == sizeof v ? rqci_get64((const uint8_t *)val.mv_data + i * 8)
+                                                : 0) +
+            d->more[i];
         rqci_put64(v + i * 8, n);
         any |= n;
     }
@@ -88,7 +94,8 @@ void rqci_days_drop(rqci_wtxn *w)
     w->days_cap = w->days_n = 0;
 }
 
-bool rqci_day_get(MDB_txn *txn, const rqci_env *e, uint32_t ws, int64_t day, uint64_t ret_counts[RQCI_CLASSES])
+bool rqci_day_get(MDB_txn *txn, const rqci_env *e, uint32_t ws, int64_t day,
+                  uint64_t ret_counts[RQCI_CLASSES])
 {
     uint8_t k[KEY_DAY];
     key_day(k, ws, day);
@@ -103,9 +110,11 @@ bool rqci_day_get(MDB_txn *txn, const rqci_env *e, uint32_t ws, int64_t day, uin
 // ---- Reading ----
 
 // Requests of one class from `from` to the end of its day, by a walk.
-static rqc_err walk_count(rqci_reader *r, uint32_t ws, uint8_t class, int64_t from, uint64_t *ret_count)
+static rqc_err walk_count(rqci_reader *r, uint32_t ws, uint8_t class, int64_t from,
+                          uint64_t *ret_count)
 {
-    static const uint8_t first_id[16] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    static const uint8_t first_id[16] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                         255, 255, 255, 255, 255, 255, 255, 255};
     uint8_t k[RQCI_KEY_HTTP];
     MDB_cursor *c;
     rqc_err rc = rqci_cursor(r, RQCI_DB_HTTP, &c);
@@ -117,7 +126,8 @@ static rqc_err walk_count(rqci_reader *r, uint32_t ws, uint8_t class, int64_t fr
     int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
     uint64_t n = 0;
     while (got == 0 && key.mv_size == RQCI_KEY_HTTP && memcmp(key.mv_data, k, 5) == 0 &&
-           rqci_day_of(rqci_from_ascending(rqci_get64be((const uint8_t *)key.mv_data + 5))) == day) {
+           rqci_day_of(rqci_from_ascending(rqci_get64be((const uint8_t *)key.mv_data + 5))) ==
+               day) {
         n++;
         got = mdb_cursor_get(c, &key, &val, MDB_NEXT);
     }
@@ -125,8 +135,11 @@ static rqc_err walk_count(rqci_reader *r, uint32_t ws, uint8_t class, int64_t fr
     return got == 0 || got == MDB_NOTFOUND ? RQC_OK : rqci_lmdb_err(got, "count", NULL);
 }
 
-// Calls fn for each day from `since` (inclusive) on, in ascending or descending order, the first day cut at `since`. fn returns false to stop.
-static rqc_err days(rqci_reader *r, uint32_t ws, int64_t since, bool newest_first, bool (*fn)(void *ctx, int64_t day, const uint64_t counts[RQCI_CLASSES]), void *ctx)
+// Calls fn for each day from `since` (inclusive) on, in ascending or descending order, the first
+// day cut at `since`. fn returns false to stop.
+static rqc_err days(rqci_reader *r, uint32_t ws, int64_t since, bool newest_first,
+                    bool (*fn)(void *ctx, int64_t day, const uint64_t counts[RQCI_CLASSES]),
+                    void *ctx)
 {
     const int64_t first = rqci_day_of(since);
     uint8_t k[KEY_DAY];
@@ -192,7 +205,8 @@ static bool add_day(void *ctx, int64_t day, const uint64_t counts[RQCI_CLASSES])
     return true;
 }
 
-rqc_err rqci_metrics(rqci_reader *r, const uint8_t workspace[16], int64_t since, rqc_metrics *ret_metrics)
+rqc_err rqci_metrics(rqci_reader *r, const uint8_t workspace[16], int64_t since,
+                     rqc_metrics *ret_metrics)
 {
     rqc_metrics m = {0};
     rqci_ws_state s;
@@ -244,7 +258,8 @@ static bool add_activity(void *ctx, int64_t day, const uint64_t counts[RQCI_CLAS
     return a->n < a->max && day >= RQCI_DAY_FIRST;
 }
 
-rqc_err rqci_activity(rqci_reader *r, const uint8_t workspace[16], int64_t since, rqc_activity *ret_days, size_t max, size_t *ret_n)
+rqc_err rqci_activity(rqci_reader *r, const uint8_t workspace[16], int64_t since,
+                      rqc_activity *ret_days, size_t max, size_t *ret_n)
 {
     activity a = {ret_days, 0, max};
     uint32_t ws;

@@ -11,7 +11,7 @@
 #include <time.h>
 
 #define LOOK_EVERY_MS 1000
-#define MOVE_TRIES 8
+#define MOVE_TRIES    8
 
 static int64_t now_ms(void)
 {
@@ -31,7 +31,8 @@ static rqc_err control_stat(const char *dir, struct stat *ret_st, rqci_errbuf *e
     return RQC_OK;
 }
 
-rqc_err rqci_mirror_open(const char *dir, const rqci_log *log, rqci_mirror **ret_mirror, rqci_errbuf *err)
+rqc_err rqci_mirror_open(const char *dir, const rqci_log *log, rqci_mirror **ret_mirror,
+                         rqci_errbuf *err)
 {
     struct stat st;
     rqci_control *c = NULL;
@@ -75,13 +76,15 @@ uint64_t rqci_mirror_seq(const rqci_mirror *m)
     return atomic_load_explicit(&c->seq, memory_order_acquire);
 }
 
-// The control page is another file when somebody removed the view's directory and the owner made it again. Once a second is often enough.
+// The control page is another file when somebody removed the view's directory and the owner made it
+// again. Once a second is often enough.
 static void look_again(rqci_mirror *m)
 {
     struct stat st;
     pthread_mutex_lock(&m->lock);
     rqci_control *c;
-    if (control_stat(m->dir, &st, NULL) == RQC_OK && (st.st_dev != m->dev || st.st_ino != m->ino) && m->nold < sizeof m->old / sizeof *m->old &&
+    if (control_stat(m->dir, &st, NULL) == RQC_OK && (st.st_dev != m->dev || st.st_ino != m->ino) &&
+        m->nold < sizeof m->old / sizeof *m->old &&
         rqci_control_map(m->dir, false, &c, NULL) == RQC_OK) {
         m->old[m->nold++] = atomic_load(&m->control);
         m->dev = st.st_dev;
@@ -131,7 +134,8 @@ void rqci_reader_free(rqci_reader *r)
     free(r);
 }
 
-// Moves to the generation that the control page names. The owner may switch while we open: then the files are gone, and we look again.
+// Moves to the generation that the control page names. The owner may switch while we open: then the
+// files are gone, and we look again.
 static rqc_err move(rqci_reader *r, rqci_errbuf *err)
 {
     leave_env(r);
@@ -144,7 +148,8 @@ static rqc_err move(rqci_reader *r, rqci_errbuf *err)
             break;
         }
         char path[4096];
-        const int n = snprintf(path, sizeof path, "%s/gen-%llu", r->mirror->dir, (unsigned long long)generation);
+        const int n = snprintf(path, sizeof path, "%s/gen-%llu", r->mirror->dir,
+                               (unsigned long long)generation);
         if (n < 0 || (size_t)n >= sizeof path)
             return rqci_fail(err, RQC_INVALID, "%s: path is too long", r->mirror->dir);
         rc = rqci_env_open(path, false, false, 0, &r->env, err);
@@ -168,7 +173,8 @@ static rqc_err move(rqci_reader *r, rqci_errbuf *err)
 static rqc_err pin(rqci_reader *r, rqci_errbuf *err)
 {
     const rqci_control *c = atomic_load_explicit(&r->mirror->control, memory_order_acquire);
-    if (r->env == NULL || c != r->control || atomic_load_explicit(&c->generation, memory_order_acquire) != r->generation)
+    if (r->env == NULL || c != r->control ||
+        atomic_load_explicit(&c->generation, memory_order_acquire) != r->generation)
         return move(r, err);
     const int rc = mdb_txn_renew(r->txn);
     if (rc == MDB_MAP_RESIZED || rc == MDB_PANIC)
@@ -221,7 +227,8 @@ const rqci_view_state *rqci_reader_state(const rqci_reader *r)
 
 static rqc_err renew(rqci_reader *r, enum rqci_dbi db, MDB_cursor **c, bool *fresh)
 {
-    const int rc = *c == NULL ? mdb_cursor_open(r->txn, r->env->dbi[db], c) : mdb_cursor_renew(r->txn, *c);
+    const int rc =
+        *c == NULL ? mdb_cursor_open(r->txn, r->env->dbi[db], c) : mdb_cursor_renew(r->txn, *c);
     *fresh = rc == 0;
     return rqci_lmdb_err(rc, "cursor", NULL);
 }
@@ -235,7 +242,9 @@ rqc_err rqci_cursor(rqci_reader *r, enum rqci_dbi db, MDB_cursor **ret_cursor)
 
 rqc_err rqci_lane_cursor(rqci_reader *r, int which, MDB_cursor **ret_cursor)
 {
-    const rqc_err rc = r->lane_fresh[which] ? RQC_OK : renew(r, RQCI_DB_HTTP, &r->lane[which], &r->lane_fresh[which]);
+    const rqc_err rc = r->lane_fresh[which]
+                           ? RQC_OK
+                           : renew(r, RQCI_DB_HTTP, &r->lane[which], &r->lane_fresh[which]);
     *ret_cursor = r->lane[which];
     return rc;
 }

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Membership: putting a record into the view and taking it out, with every index, counter and tombstone that goes with it.
+// Membership: putting a record into the view and taking it out, with every index, counter and
+// tombstone that goes with it.
 //
-// A record lives in the workspace that its chain of owners leads to, number 0 while the chain is broken. When an owner arrives, moves or departs, what it owns goes
-// with it, at the seq of that event: a tombstone where it was, an upsert where it is.
+// A record lives in the workspace that its chain of owners leads to, number 0 while the chain is
+// broken. When an owner arrives, moves or departs, what it owns goes with it, at the seq of that
+// event: a tombstone where it was, an upsert where it is.
 #include "cache/internal.h"
 
 #include <stdlib.h>
 
 // Where a record is now.
 typedef struct place {
-    uint32_t ws;        // of a request
-    uint8_t class;      // of a request
-    int64_t updated;    // of a request
-    uint64_t arrived;   // of a request or response
-    uint8_t owner[16];  // of everything else
+    uint32_t ws;       // of a request
+    uint8_t class;     // of a request
+    int64_t updated;   // of a request
+    uint64_t arrived;  // of a request or response
+    uint8_t owner[16]; // of everything else
 } place;
 
 static int db_get(const rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen, MDB_val *val)
@@ -22,7 +24,8 @@ static int db_get(const rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t kl
     return mdb_get(w->txn, w->env->dbi[db], &key, val);
 }
 
-static rqc_err db_put(rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen, const void *v, size_t vlen)
+static rqc_err db_put(rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen, const void *v,
+                      size_t vlen)
 {
     MDB_val key = {klen, (void *)(uintptr_t)k}, val = {vlen, (void *)(uintptr_t)v};
     return rqci_lmdb_err(mdb_put(w->txn, w->env->dbi[db], &key, &val, 0), "write", w->err);
@@ -50,7 +53,8 @@ static rqc_err place_decode(uint8_t entity, const MDB_val *val, place *ret)
     } else if (entity == RQCI_HTTP_RESPONSE && val->mv_size == RQCI_PLACE_RESPONSE) {
         memcpy(ret->owner, p, 16);
         ret->arrived = rqci_get64(p + 16);
-    } else if (entity != RQCI_HTTP && entity != RQCI_HTTP_RESPONSE && val->mv_size == RQCI_PLACE_CHILD) {
+    } else if (entity != RQCI_HTTP && entity != RQCI_HTTP_RESPONSE &&
+               val->mv_size == RQCI_PLACE_CHILD) {
         memcpy(ret->owner, p, 16);
     } else {
         return RQC_CORRUPT;
@@ -88,7 +92,8 @@ static rqc_err place_put(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], con
     return db_put(w, RQCI_DB_ID, k, sizeof k, v, n);
 }
 
-rqc_err rqci_home_number(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const uint8_t owner[16], uint32_t *ret_number)
+rqc_err rqci_home_number(rqci_wtxn *w, uint8_t entity, const uint8_t id[16],
+                         const uint8_t owner[16], uint32_t *ret_number)
 {
     const rqci_entity *e = rqci_entity_of(entity);
     if (e->owner_code == 0)
@@ -106,7 +111,8 @@ rqc_err rqci_home_number(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], con
 }
 
 // The workspace of a record whose place is known.
-static rqc_err home_at(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const place *p, uint32_t *ret_number)
+static rqc_err home_at(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const place *p,
+                       uint32_t *ret_number)
 {
     if (entity != RQCI_HTTP)
         return rqci_home_number(w, entity, id, p->owner, ret_number);
@@ -116,7 +122,8 @@ static rqc_err home_at(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const
 
 // ---- The by-seq index and tombstones ----
 
-static rqc_err seq_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity, const uint8_t id[16], const uint8_t *tomb_owner)
+static rqc_err seq_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity,
+                       const uint8_t id[16], const uint8_t *tomb_owner)
 {
     uint8_t k[RQCI_KEY_SEQ];
     rqci_wsent *s;
@@ -131,14 +138,16 @@ static rqc_err seq_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity, 
     return db_put(w, RQCI_DB_SEQ, k, sizeof k, tomb_owner, tomb_owner != NULL ? 16 : 0);
 }
 
-static rqc_err seq_del(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity, const uint8_t id[16])
+static rqc_err seq_del(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity,
+                       const uint8_t id[16])
 {
     uint8_t k[RQCI_KEY_SEQ];
     rqci_key_seq(k, ws, seq, entity, id);
     return db_del(w, RQCI_DB_SEQ, k, sizeof k);
 }
 
-// The tombstone of a record in a workspace goes away: the record is back, or a newer tombstone replaces it.
+// The tombstone of a record in a workspace goes away: the record is back, or a newer tombstone
+// replaces it.
 static rqc_err tomb_drop(rqci_wtxn *w, uint32_t ws, uint8_t entity, const uint8_t id[16])
 {
     rqci_wsent *s;
@@ -162,7 +171,8 @@ static rqc_err tomb_drop(rqci_wtxn *w, uint32_t ws, uint8_t entity, const uint8_
     return rc;
 }
 
-static rqc_err tomb_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity, const uint8_t id[16], const uint8_t owner[16])
+static rqc_err tomb_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity,
+                        const uint8_t id[16], const uint8_t owner[16])
 {
     uint8_t k[RQCI_KEY_TOMB], v[8];
     rqci_wsent *s;
@@ -185,7 +195,8 @@ static rqc_err tomb_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity,
 rqc_err rqci_prune_tombs(rqci_wtxn *w, uint64_t from, uint64_t to)
 {
     MDB_cursor *c = NULL;
-    rqc_err rc = rqci_lmdb_err(mdb_cursor_open(w->txn, w->env->dbi[RQCI_DB_SEQ], &c), "tombstones", w->err);
+    rqc_err rc =
+        rqci_lmdb_err(mdb_cursor_open(w->txn, w->env->dbi[RQCI_DB_SEQ], &c), "tombstones", w->err);
     static const uint8_t zero[16];
     for (uint32_t ws = 0; rc == RQC_OK && ws <= w->meta.workspaces; ws++) {
         rqci_wsent *s;
@@ -196,7 +207,8 @@ rqc_err rqci_prune_tombs(rqci_wtxn *w, uint64_t from, uint64_t to)
         rqci_key_seq(k, ws, from + 1, 0, zero);
         MDB_val key = {sizeof k, k}, val;
         int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
-        while (got == 0 && rc == RQC_OK && rqci_get32be(key.mv_data) == ws && rqci_get64be((uint8_t *)key.mv_data + 4) <= to) {
+        while (got == 0 && rc == RQC_OK && rqci_get32be(key.mv_data) == ws &&
+               rqci_get64be((uint8_t *)key.mv_data + 4) <= to) {
             if (val.mv_size == 16) {
                 uint8_t t[RQCI_KEY_TOMB];
                 rqci_key_tomb(t, ws, ((uint8_t *)key.mv_data)[12], (uint8_t *)key.mv_data + 13);
@@ -205,7 +217,8 @@ rqc_err rqci_prune_tombs(rqci_wtxn *w, uint64_t from, uint64_t to)
                 s->tombs--;
                 s->dirty = true;
                 w->meta.tombstones--;
-                if (got == 0) // MDB_NEXT knows that the cursor stands on the entry behind the deleted one
+                if (got ==
+                    0) // MDB_NEXT knows that the cursor stands on the entry behind the deleted one
                     got = mdb_cursor_get(c, &key, &val, MDB_NEXT);
             } else {
                 got = mdb_cursor_get(c, &key, &val, MDB_NEXT);
@@ -227,23 +240,27 @@ static rqc_err http_keys(rqci_wtxn *w, const rqc_record *r, const place *p, bool
     rqci_rec_field(r, RQCI_HTTP_METHOD, &method);
     const size_t n = method.type == RQC_TEXT ? method.n : 0;
     rqci_key_method(m, p->ws, p->class, method.p, n, p->updated, rqci_rec_id(r));
-    rqc_err rc = add ? db_put(w, RQCI_DB_METHOD, m, sizeof m, NULL, 0) : db_del(w, RQCI_DB_METHOD, m, sizeof m);
+    rqc_err rc = add ? db_put(w, RQCI_DB_METHOD, m, sizeof m, NULL, 0)
+                     : db_del(w, RQCI_DB_METHOD, m, sizeof m);
     const uint8_t *parent = rqci_rec_id_field(r, RQCI_HTTP_PARENT_HTTP_ID);
     if (rc != RQC_OK || parent == NULL || !(p->class & RQCI_CLASS_DELTA))
         return rc;
     rqci_key_delta(d, parent, p->updated, rqci_rec_id(r));
     rqci_put32(v, p->ws);
     v[4] = p->class;
-    return add ? db_put(w, RQCI_DB_DELTA, d, sizeof d, v, sizeof v) : db_del(w, RQCI_DB_DELTA, d, sizeof d);
+    return add ? db_put(w, RQCI_DB_DELTA, d, sizeof d, v, sizeof v)
+               : db_del(w, RQCI_DB_DELTA, d, sizeof d);
 }
 
-static rqc_err http_record(rqci_wtxn *w, const uint8_t id[16], const place *p, const rqc_record **ret)
+static rqc_err http_record(rqci_wtxn *w, const uint8_t id[16], const place *p,
+                           const rqc_record **ret)
 {
     uint8_t k[RQCI_KEY_HTTP];
     MDB_val val;
     rqci_key_http(k, p->ws, p->class, p->updated, id);
     const int rc = db_get(w, RQCI_DB_HTTP, k, sizeof k, &val);
-    if (rc == MDB_NOTFOUND || (rc == 0 && (val.mv_size < RQCI_REC_HEADER || rqci_rec_size(val.mv_data) != val.mv_size)))
+    if (rc == MDB_NOTFOUND ||
+        (rc == 0 && (val.mv_size < RQCI_REC_HEADER || rqci_rec_size(val.mv_data) != val.mv_size)))
         return rqci_fail(w->err, RQC_CORRUPT, "view: a request is missing or damaged");
     if (rc != 0)
         return rqci_lmdb_err(rc, "request", w->err);
@@ -251,7 +268,8 @@ static rqc_err http_record(rqci_wtxn *w, const uint8_t id[16], const place *p, c
     return RQC_OK;
 }
 
-static rqc_err record_get(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const place *p, const rqc_record **ret)
+static rqc_err record_get(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const place *p,
+                          const rqc_record **ret)
 {
     if (entity == RQCI_HTTP)
         return http_record(w, id, p, ret);
@@ -261,10 +279,12 @@ static rqc_err record_get(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], co
 
 // ---- What an owner owns follows it ----
 
-static rqc_err reseat(rqci_wtxn *w, uint8_t owner_entity, const uint8_t owner[16], uint32_t from, uint32_t to, uint64_t seq);
+static rqc_err reseat(rqci_wtxn *w, uint8_t owner_entity, const uint8_t owner[16], uint32_t from,
+                      uint32_t to, uint64_t seq);
 
 // One record of a private copy of a chunk.
-static rqc_err reseat_one(rqci_wtxn *w, rqc_record *r, const uint8_t owner[16], uint32_t from, uint32_t to, uint64_t seq)
+static rqc_err reseat_one(rqci_wtxn *w, rqc_record *r, const uint8_t owner[16], uint32_t from,
+                          uint32_t to, uint64_t seq)
 {
     const uint8_t entity = rqci_rec_entity(r);
     rqc_err rc = seq_del(w, from, rqci_rec_seq(r), entity, rqci_rec_id(r));
@@ -283,14 +303,17 @@ static rqc_err reseat_one(rqci_wtxn *w, rqc_record *r, const uint8_t owner[16], 
     return seq_put(w, to, seq, entity, rqci_rec_id(r), NULL);
 }
 
-// A copy of one chunk in `seat`: rewritten record by record, then stored; then what its responses own.
-static rqc_err reseat_chunk(rqci_wtxn *w, rqci_buf *seat, const uint8_t owner[16], uint32_t from, uint32_t to, uint64_t seq)
+// A copy of one chunk in `seat`: rewritten record by record, then stored; then what its responses
+// own.
+static rqc_err reseat_chunk(rqci_wtxn *w, rqci_buf *seat, const uint8_t owner[16], uint32_t from,
+                            uint32_t to, uint64_t seq)
 {
     const MDB_val copy = {seat->len, seat->data};
     bool bad = false;
     size_t offset = 0;
     rqc_err rc = RQC_OK;
-    for (const rqc_record *r; rc == RQC_OK && (r = rqci_chunk_next(&copy, &offset, &bad)) != NULL;) {
+    for (const rqc_record *r;
+         rc == RQC_OK && (r = rqci_chunk_next(&copy, &offset, &bad)) != NULL;) {
         rqc_record *mine = (rqc_record *)(seat->data + ((const uint8_t *)r - seat->data));
         rc = reseat_one(w, mine, owner, from, to, seq);
         if (rc == RQC_OK && rqci_rec_entity(r) == RQCI_HTTP_RESPONSE)
@@ -299,8 +322,10 @@ static rqc_err reseat_chunk(rqci_wtxn *w, rqci_buf *seat, const uint8_t owner[16
     return bad ? rqci_fail(w->err, RQC_CORRUPT, "view: a chunk of children is damaged") : rc;
 }
 
-// Everything that `owner` owns goes from one workspace to another (or stays) and gets the seq of the event.
-static rqc_err reseat(rqci_wtxn *w, uint8_t owner_entity, const uint8_t owner[16], uint32_t from, uint32_t to, uint64_t seq)
+// Everything that `owner` owns goes from one workspace to another (or stays) and gets the seq of
+// the event.
+static rqc_err reseat(rqci_wtxn *w, uint8_t owner_entity, const uint8_t owner[16], uint32_t from,
+                      uint32_t to, uint64_t seq)
 {
     rqci_buf *seat = &w->seat[owner_entity == RQCI_HTTP_RESPONSE];
     uint8_t k[RQCI_KEY_KIDS];
@@ -351,7 +376,8 @@ static rqc_err reseat(rqci_wtxn *w, uint8_t owner_entity, const uint8_t owner[16
 
 // ---- Put, delete, arrive ----
 
-// Takes the old copy out of its indexes. What stays: the place, and a child's bytes (its chunk is written once by the caller).
+// Takes the old copy out of its indexes. What stays: the place, and a child's bytes (its chunk is
+// written once by the caller).
 static rqc_err unindex(rqci_wtxn *w, const rqc_record *old, const place *p, uint32_t ws)
 {
     const uint8_t entity = rqci_rec_entity(old);
@@ -371,7 +397,8 @@ static rqc_err remove_http(rqci_wtxn *w, const uint8_t id[16], const place *p)
 }
 
 // unindex() writes, which may move the pages that `old` points into, so it works on a copy.
-static rqc_err take_out(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const place *p, uint32_t ws)
+static rqc_err take_out(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const place *p,
+                        uint32_t ws)
 {
     const rqc_record *old;
     rqc_err rc = record_get(w, entity, id, p, &old);
@@ -400,7 +427,8 @@ static void new_place(const rqc_record *r, uint32_t ws, place *ret)
     if (e->code == RQCI_HTTP) {
         ret->ws = ws;
         ret->updated = rqci_rec_updated(r);
-        ret->class = (uint8_t)(rqci_rec_bool(r, RQCI_HTTP_IS_DELTA) | rqci_rec_bool(r, RQCI_HTTP_IS_SNAPSHOT) << 1);
+        ret->class = (uint8_t)(rqci_rec_bool(r, RQCI_HTTP_IS_DELTA) |
+                               rqci_rec_bool(r, RQCI_HTTP_IS_SNAPSHOT) << 1);
     }
 }
 
@@ -426,11 +454,15 @@ rqc_err rqci_put(rqci_wtxn *w, rqc_record *r, bool arrives)
     now.arrived = !was || arrives || from != to ? seq : old.arrived;
     if (was) {
         rc = take_out(w, entity, id, &old, from);
-        const bool same_key = entity == RQCI_HTTP ? from == to && old.class == now.class && old.updated == now.updated : memcmp(old.owner, now.owner, 16) == 0;
+        const bool same_key =
+            entity == RQCI_HTTP ? from == to && old.class == now.class && old.updated == now.updated
+                                : memcmp(old.owner, now.owner, 16) == 0;
         if (rc == RQC_OK && !same_key)
-            rc = entity == RQCI_HTTP ? remove_http(w, id, &old) : rqci_kids_del(w, old.owner, entity, id);
+            rc = entity == RQCI_HTTP ? remove_http(w, id, &old)
+                                     : rqci_kids_del(w, old.owner, entity, id);
         if (rc == RQC_OK && from != to)
-            rc = tomb_put(w, from, seq, entity, id, entity == RQCI_HTTP ? (const uint8_t[16]){0} : old.owner);
+            rc = tomb_put(w, from, seq, entity, id,
+                          entity == RQCI_HTTP ? (const uint8_t[16]){0} : old.owner);
     }
     if (rc == RQC_OK && (!was || from != to))
         rc = tomb_drop(w, to, entity, id);
@@ -487,7 +519,8 @@ rqc_err rqci_del(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], uint64_t se
     return rc;
 }
 
-rqc_err rqci_owner_of(MDB_txn *txn, const rqci_env *e, uint8_t entity, const uint8_t id[16], uint8_t ret_owner[16], rqci_errbuf *err)
+rqc_err rqci_owner_of(MDB_txn *txn, const rqci_env *e, uint8_t entity, const uint8_t id[16],
+                      uint8_t ret_owner[16], rqci_errbuf *err)
 {
     uint8_t k[RQCI_KEY_ID];
     MDB_val key = {sizeof k, k}, val;

@@ -51,7 +51,8 @@ rqc_err rqci_read_ws_number(rqci_reader *r, const uint8_t id[16], uint32_t *ret_
     return RQC_OK;
 }
 
-static rqc_err http_at(rqci_reader *r, const uint8_t *place, const uint8_t id[16], const rqc_record **ret_record)
+static rqc_err http_at(rqci_reader *r, const uint8_t *place, const uint8_t id[16],
+                       const rqc_record **ret_record)
 {
     uint8_t k[RQCI_KEY_HTTP];
     MDB_val val;
@@ -65,7 +66,8 @@ static rqc_err http_at(rqci_reader *r, const uint8_t *place, const uint8_t id[16
     return RQC_OK;
 }
 
-rqc_err rqci_get(rqci_reader *r, uint8_t entity, const uint8_t id[16], const rqc_record **ret_record)
+rqc_err rqci_get(rqci_reader *r, uint8_t entity, const uint8_t id[16],
+                 const rqc_record **ret_record)
 {
     uint8_t k[RQCI_KEY_ID];
     MDB_val val;
@@ -91,7 +93,8 @@ static inline bool wanted(const rqc_record *rec, const rqci_entity *e, int64_t u
     return e->updated < 0 || rqci_rec_updated(rec) <= until;
 }
 
-static rqc_err append_children(rqci_reader *r, const rqci_entity *e, const uint8_t owner[16], int64_t until, bool all, rqci_list *list)
+static rqc_err append_children(rqci_reader *r, const rqci_entity *e, const uint8_t owner[16],
+                               int64_t until, bool all, rqci_list *list)
 {
     static const uint8_t zero[16];
     uint8_t k[RQCI_KEY_KIDS];
@@ -102,7 +105,8 @@ static rqc_err append_children(rqci_reader *r, const rqci_entity *e, const uint8
     rqci_key_kids(k, owner, e->code, zero);
     MDB_val key = {RQCI_KEY_KIDS_LAST, k}, val;
     int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
-    while (got == 0 && key.mv_size >= RQCI_KEY_KIDS_LAST && memcmp(key.mv_data, k, RQCI_KEY_KIDS_PREFIX) == 0) {
+    while (got == 0 && key.mv_size >= RQCI_KEY_KIDS_LAST &&
+           memcmp(key.mv_data, k, RQCI_KEY_KIDS_PREFIX) == 0) {
         const bool last = ((const uint8_t *)key.mv_data)[RQCI_KEY_KIDS_PREFIX] == RQCI_CHUNK_LAST;
         bool bad = false;
         rc = rqci_list_fit(list, val.mv_size / RQCI_REC_HEADER);
@@ -121,7 +125,8 @@ static rqc_err append_children(rqci_reader *r, const rqci_entity *e, const uint8
     return got == 0 || got == MDB_NOTFOUND ? RQC_OK : rqci_lmdb_err(got, "children", NULL);
 }
 
-rqc_err rqci_children_of(rqci_reader *r, uint8_t entity, const uint8_t owner[16], rqci_list *ret_list)
+rqc_err rqci_children_of(rqci_reader *r, uint8_t entity, const uint8_t owner[16],
+                         rqci_list *ret_list)
 {
     return append_children(r, rqci_entity_of(entity), owner, INT64_MAX, true, ret_list);
 }
@@ -148,7 +153,8 @@ rqc_err rqci_sorted_ids(rqci_reader *r, const uint8_t (**ids)[16], size_t n)
     return RQC_OK;
 }
 
-rqc_err rqci_children(rqci_reader *r, uint8_t entity, const uint8_t (*ids)[16], size_t n, int64_t until, bool all, rqci_list *ret_list)
+rqc_err rqci_children(rqci_reader *r, uint8_t entity, const uint8_t (*ids)[16], size_t n,
+                      int64_t until, bool all, rqci_list *ret_list)
 {
     const rqci_entity *e = rqci_entity_of(entity);
     ret_list->n = 0;
@@ -184,7 +190,8 @@ rqc_err rqci_home(rqci_reader *r, uint8_t entity, const uint8_t id[16], uint8_t 
     }
     rc = rqci_owner_of(r->txn, r->env, entity, id, at, NULL);
     // Up the chain: a request's owner is its workspace. A missing link means the zero workspace.
-    for (uint8_t code = e->owner_code; rc == RQC_OK && code != RQCI_WORKSPACES; code = rqci_entity_of(code)->owner_code) {
+    for (uint8_t code = e->owner_code; rc == RQC_OK && code != RQCI_WORKSPACES;
+         code = rqci_entity_of(code)->owner_code) {
         rc = rqci_owner_of(r->txn, r->env, code, at, at, NULL);
         if (rc == RQC_NOT_FOUND) {
             memset(ret_workspace, 0, 16);
@@ -245,8 +252,10 @@ rqc_err rqci_ws_buckets(rqci_reader *r, const uint8_t workspace[16], rqci_digest
         if (rc != RQC_OK || val.mv_size != RQCI_BUCKETS_PER_PART * 16)
             return rc != RQC_OK ? rc : damaged();
         for (unsigned i = 0; i < RQCI_BUCKETS_PER_PART; i++) {
-            ret_buckets[part * RQCI_BUCKETS_PER_PART + i].lo = rqci_get64((const uint8_t *)val.mv_data + i * 16);
-            ret_buckets[part * RQCI_BUCKETS_PER_PART + i].hi = rqci_get64((const uint8_t *)val.mv_data + i * 16 + 8);
+            ret_buckets[part * RQCI_BUCKETS_PER_PART + i].lo =
+                rqci_get64((const uint8_t *)val.mv_data + i * 16);
+            ret_buckets[part * RQCI_BUCKETS_PER_PART + i].hi =
+                rqci_get64((const uint8_t *)val.mv_data + i * 16 + 8);
         }
     }
     return RQC_OK;
@@ -264,10 +273,12 @@ rqc_err rqci_ws_each(rqci_reader *r, rqc_err (*fn)(void *ctx, const rqci_ws_stat
     uint8_t first = 'i';
     MDB_val key = {1, &first}, val;
     int got = rc == RQC_OK ? mdb_cursor_get(c, &key, &val, MDB_SET_RANGE) : MDB_NOTFOUND;
-    for (; rc == RQC_OK && got == 0 && key.mv_size == 17 && *(uint8_t *)key.mv_data == 'i'; got = mdb_cursor_get(c, &key, &val, MDB_NEXT)) {
+    for (; rc == RQC_OK && got == 0 && key.mv_size == 17 && *(uint8_t *)key.mv_data == 'i';
+         got = mdb_cursor_get(c, &key, &val, MDB_NEXT)) {
         rc = val.mv_size == 4 ? ws_read(r, rqci_get32(val.mv_data), &s) : damaged();
         if (rc == RQC_OK && s.seq != 0)
             rc = fn(ctx, &s);
     }
-    return rc != RQC_OK || got == 0 || got == MDB_NOTFOUND ? rc : rqci_lmdb_err(got, "workspaces", NULL);
+    return rc != RQC_OK || got == 0 || got == MDB_NOTFOUND ? rc
+                                                           : rqci_lmdb_err(got, "workspaces", NULL);
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Building a view from the truth alone: first the state at a cut, from the tables and what the log tells of each record's place then; after it the log is
-// replayed as always. Behind the cut only the newest row of each record counts, and the newest arrival of each owner. The cut is the horizon, or later: as long as
-// the log behind the horizon tells of new and changed records only, no tombstone comes from it.
+// Building a view from the truth alone: first the state at a cut, from the tables and what the log
+// tells of each record's place then; after it the log is replayed as always. Behind the cut only
+// the newest row of each record counts, and the newest arrival of each owner. The cut is the
+// horizon, or later: as long as the log behind the horizon tells of new and changed records only,
+// no tombstone comes from it.
 #include "base/hash.h"
 #include "cache/internal.h"
 
@@ -13,11 +15,11 @@
 typedef struct known {
     uint8_t entity; // 0: free slot
     uint8_t id[16];
-    bool deleted;     // the newest row is a DELETE
+    bool deleted;      // the newest row is a DELETE
     uint8_t owner[16]; // in the newest row
-    uint64_t born;    // seq of its INSERT behind the horizon, 0 for a record that may be older
-    uint64_t newest;  // seq of the newest row
-    uint64_t arrived; // seq of the newest INSERT or MOVE
+    uint64_t born;     // seq of its INSERT behind the horizon, 0 for a record that may be older
+    uint64_t newest;   // seq of the newest row
+    uint64_t arrived;  // seq of the newest INSERT or MOVE
 } known;
 
 typedef struct build {
@@ -99,7 +101,8 @@ static rqc_err find_cut(void *arg, const rqci_change *c)
     return known_add(b, c);
 }
 
-// Seq of the last event that moved what this owner owns: its arrival, or its departure when it is not there.
+// Seq of the last event that moved what this owner owns: its arrival, or its departure when it is
+// not there.
 static uint64_t event_of(const build *b, uint8_t entity, const uint8_t id[16], bool there)
 {
     const known *k = known_get(b, entity, id);
@@ -118,12 +121,14 @@ static rqc_err seq_at_cut(build *b, const rqc_record *r, uint64_t *ret_seq)
     uint8_t id[16] = {0}, above[16];
     if (owner != NULL)
         memcpy(id, owner, 16);
-    for (uint8_t code = e->owner_code; code == RQCI_HTTP || code == RQCI_HTTP_RESPONSE; code = RQCI_HTTP) {
+    for (uint8_t code = e->owner_code; code == RQCI_HTTP || code == RQCI_HTTP_RESPONSE;
+         code = RQCI_HTTP) {
         const rqc_err rc = rqci_owner_of(b->w.txn, b->env, code, id, above, b->err);
         if (rc != RQC_OK && rc != RQC_NOT_FOUND)
             return rc;
         const uint64_t event = event_of(b, code, id, rc == RQC_OK);
-        // An orphan whose owner arrived behind the horizon left a tombstone, which only the replay makes.
+        // An orphan whose owner arrived behind the horizon left a tombstone, which only the replay
+        // makes.
         if (event > b->state->horizon && (k == NULL || k->born < event))
             return RQC_DIFFERENT;
         seq = event > seq ? event : seq;
@@ -186,8 +191,9 @@ static rqc_err scan_row(void *arg, rqc_record *r)
     return put_at_cut(b, r);
 }
 
-// Whether a key that the log touches was there at the cut, and with which owner. Its first row tells; where the cut stands between the two rows that one statement
-// logged (UPDATE and INSERT of a replace in place, DELETE and MOVE), the row before it tells.
+// Whether a key that the log touches was there at the cut, and with which owner. Its first row
+// tells; where the cut stands between the two rows that one statement logged (UPDATE and INSERT of
+// a replace in place, DELETE and MOVE), the row before it tells.
 static bool at_cut(const build *b, const rqci_change *first, const uint8_t **ret_owner)
 {
     const known *k = known_get(b, first->entity, first->id);
@@ -202,13 +208,15 @@ static bool at_cut(const build *b, const rqci_change *first, const uint8_t **ret
     return true;
 }
 
-// Records that the log touches and that were there at the cut: only their place matters, their content is that of the end.
+// Records that the log touches and that were there at the cut: only their place matters, their
+// content is that of the end.
 static rqc_err put_touched(build *b, const rqci_entity *e)
 {
     for (size_t i = 0; i < b->log.n; i++) {
         const rqci_change *c = &b->log.rows[i];
         const uint8_t *owner;
-        if (c->entity != e->code || rqci_log_first(&b->log, c->entity, c->id) != c || !at_cut(b, c, &owner))
+        if (c->entity != e->code || rqci_log_first(&b->log, c->entity, c->id) != c ||
+            !at_cut(b, c, &owner))
             continue;
         b->stub.len = 0;
         uint64_t seq;
@@ -226,9 +234,19 @@ static rqc_err put_touched(build *b, const rqci_entity *e)
 static rqc_err build_all(build *b)
 {
     // Owners before what they own.
-    static const uint8_t order[RQCI_ENTITY_MAX] = {RQCI_WORKSPACES, RQCI_FILES, RQCI_HTTP, RQCI_HTTP_RESPONSE, RQCI_HTTP_HEADER, RQCI_HTTP_SEARCH_PARAM,
-                                                   RQCI_HTTP_BODY_FORM, RQCI_HTTP_BODY_URLENCODED, RQCI_HTTP_BODY_RAW, RQCI_HTTP_ASSERT, RQCI_HTTP_VERSION,
-                                                   RQCI_HTTP_RESPONSE_HEADER, RQCI_HTTP_RESPONSE_ASSERT};
+    static const uint8_t order[RQCI_ENTITY_MAX] = {RQCI_WORKSPACES,
+                                                   RQCI_FILES,
+                                                   RQCI_HTTP,
+                                                   RQCI_HTTP_RESPONSE,
+                                                   RQCI_HTTP_HEADER,
+                                                   RQCI_HTTP_SEARCH_PARAM,
+                                                   RQCI_HTTP_BODY_FORM,
+                                                   RQCI_HTTP_BODY_URLENCODED,
+                                                   RQCI_HTTP_BODY_RAW,
+                                                   RQCI_HTTP_ASSERT,
+                                                   RQCI_HTTP_VERSION,
+                                                   RQCI_HTTP_RESPONSE_HEADER,
+                                                   RQCI_HTTP_RESPONSE_ASSERT};
     const uint64_t horizon = b->state->horizon;
     rqc_err rc = b->src->changes(b->src->ctx, 0, horizon, known_add, b, b->err);
     b->cut = horizon;
@@ -263,12 +281,14 @@ static rqc_err build_all(build *b)
     return rc;
 }
 
-static rqc_err build_once(rqci_env *e, const rqci_source *src, const rqci_source_state *state, const rqci_view_options *opt, bool late_cut, rqci_errbuf *err)
+static rqc_err build_once(rqci_env *e, const rqci_source *src, const rqci_source_state *state,
+                          const rqci_view_options *opt, bool late_cut, rqci_errbuf *err)
 {
     build *b = calloc(1, sizeof *b);
     if (b == NULL)
         return RQC_NO_MEMORY;
-    *b = (build){.env = e, .src = src, .state = state, .opt = opt, .err = err, .late_cut = late_cut};
+    *b =
+        (build){.env = e, .src = src, .state = state, .opt = opt, .err = err, .late_cut = late_cut};
     const rqc_err rc = build_all(b);
     rqci_wtxn_free(&b->w);
     rqci_log_free(&b->log);
@@ -289,7 +309,8 @@ static rqc_err empty(rqci_env *e, rqci_errbuf *err)
     return rqci_lmdb_err(rc == 0 ? mdb_txn_commit(txn) : rc, "start over", err);
 }
 
-rqc_err rqci_build(rqci_env *e, const rqci_source *src, const rqci_source_state *state, const rqci_view_options *opt, rqci_errbuf *err)
+rqc_err rqci_build(rqci_env *e, const rqci_source *src, const rqci_source_state *state,
+                   const rqci_view_options *opt, rqci_errbuf *err)
 {
     rqc_err rc = build_once(e, src, state, opt, true, err);
     if (rc != RQC_DIFFERENT)

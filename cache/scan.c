@@ -8,7 +8,8 @@ static const uint8_t zero_id[16];
 
 // ---- Pages ----
 
-// Compares the record's method with a filter: the method index holds only its first 8 bytes, padded with zeros that a method may have too.
+// Compares the record's method with a filter: the method index holds only its first 8 bytes, padded
+// with zeros that a method may have too.
 static bool method_is(const rqc_record *r, const char *method, size_t n)
 {
     rqc_value v;
@@ -29,7 +30,8 @@ typedef struct page_walk {
 
 static void page_walk_init(page_walk *p, rqci_reader *r, const char *method)
 {
-    *p = (page_walk){.r = r, .db = method == NULL ? RQCI_DB_HTTP : RQCI_DB_METHOD, .method = method};
+    *p =
+        (page_walk){.r = r, .db = method == NULL ? RQCI_DB_HTTP : RQCI_DB_METHOD, .method = method};
     p->method_len = method == NULL ? 0 : strlen(method);
     p->prefix = method == NULL ? 5 : 13;
     p->klen = method == NULL ? RQCI_KEY_HTTP : RQCI_KEY_METHOD;
@@ -40,8 +42,10 @@ static bool page_inside(const page_walk *p, const MDB_val *key)
     return key->mv_size == p->klen && memcmp(key->mv_data, p->key, p->prefix) == 0;
 }
 
-// Finds the newest entry that is not newer than `until`, or the one behind the cursor's place. MDB_NOTFOUND when there is none.
-static rqc_err page_seek(page_walk *p, int64_t until, const rqc_page_cursor *cursor, MDB_val *key, MDB_val *val, int *ret_got)
+// Finds the newest entry that is not newer than `until`, or the one behind the cursor's place.
+// MDB_NOTFOUND when there is none.
+static rqc_err page_seek(page_walk *p, int64_t until, const rqc_page_cursor *cursor, MDB_val *key,
+                         MDB_val *val, int *ret_got)
 {
     const rqc_err rc = rqci_cursor(p->r, p->db, &p->c);
     if (rc != RQC_OK)
@@ -57,13 +61,15 @@ static rqc_err page_seek(page_walk *p, int64_t until, const rqc_page_cursor *cur
     int got = mdb_cursor_get(p->c, key, val, MDB_SET_RANGE);
     if (got == MDB_NOTFOUND)
         got = mdb_cursor_get(p->c, key, val, MDB_LAST);
-    else if (got == 0 && (behind || key->mv_size != p->klen || memcmp(key->mv_data, p->key, p->klen) != 0))
+    else if (got == 0 &&
+             (behind || key->mv_size != p->klen || memcmp(key->mv_data, p->key, p->klen) != 0))
         got = mdb_cursor_get(p->c, key, val, MDB_PREV);
     *ret_got = got;
     return RQC_OK;
 }
 
-static rqc_err page_record(page_walk *p, const MDB_val *key, const MDB_val *val, const rqc_record **ret)
+static rqc_err page_record(page_walk *p, const MDB_val *key, const MDB_val *val,
+                           const rqc_record **ret)
 {
     MDB_val record = *val;
     if (p->method != NULL) {
@@ -82,7 +88,8 @@ static rqc_err page_record(page_walk *p, const MDB_val *key, const MDB_val *val,
     return RQC_OK;
 }
 
-rqc_err rqci_page(rqci_reader *r, const uint8_t workspace[16], int64_t until, const char *method, uint32_t limit, rqc_page_cursor *cursor, rqci_list *ret_list)
+rqc_err rqci_page(rqci_reader *r, const uint8_t workspace[16], int64_t until, const char *method,
+                  uint32_t limit, rqc_page_cursor *cursor, rqci_list *ret_list)
 {
     page_walk p;
     page_walk_init(&p, r, method);
@@ -174,8 +181,10 @@ static rqc_err change_add(rqc_changes_list *l, const rqc_change *c)
     return RQC_OK;
 }
 
-// True when the record left a newer tombstone in another workspace: it moved on before it was deleted.
-static rqc_err left_newer(rqci_reader *r, uint8_t entity, const uint8_t id[16], uint64_t seq, bool *ret_newer)
+// True when the record left a newer tombstone in another workspace: it moved on before it was
+// deleted.
+static rqc_err left_newer(rqci_reader *r, uint8_t entity, const uint8_t id[16], uint64_t seq,
+                          bool *ret_newer)
 {
     uint8_t k[RQCI_KEY_TOMB];
     MDB_cursor *c;
@@ -186,7 +195,8 @@ static rqc_err left_newer(rqci_reader *r, uint8_t entity, const uint8_t id[16], 
     MDB_val key = {sizeof k, k}, val;
     int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
     *ret_newer = false;
-    while (got == 0 && !*ret_newer && key.mv_size == sizeof k && memcmp(key.mv_data, k, RQCI_KEY_TOMB_PREFIX) == 0) {
+    while (got == 0 && !*ret_newer && key.mv_size == sizeof k &&
+           memcmp(key.mv_data, k, RQCI_KEY_TOMB_PREFIX) == 0) {
         if (val.mv_size != 8)
             return RQC_CORRUPT;
         *ret_newer = rqci_get64(val.mv_data) > seq;
@@ -195,9 +205,10 @@ static rqc_err left_newer(rqci_reader *r, uint8_t entity, const uint8_t id[16], 
     return got == 0 || got == MDB_NOTFOUND ? RQC_OK : rqci_lmdb_err(got, "changes", NULL);
 }
 
-// One entry of the by-seq index as a change. In the topic of all workspaces a tombstone of a record that lives elsewhere does not count (*skip), nor one
-// that is not its newest.
-static rqc_err change_of(rqci_reader *r, const MDB_val *key, const MDB_val *val, bool all, rqc_change *ret, bool *skip)
+// One entry of the by-seq index as a change. In the topic of all workspaces a tombstone of a record
+// that lives elsewhere does not count (*skip), nor one that is not its newest.
+static rqc_err change_of(rqci_reader *r, const MDB_val *key, const MDB_val *val, bool all,
+                         rqc_change *ret, bool *skip)
 {
     const uint8_t *k = key->mv_data;
     ret->seq = rqci_get64be(k + 4);
@@ -218,14 +229,16 @@ static rqc_err change_of(rqci_reader *r, const MDB_val *key, const MDB_val *val,
     return rc == RQC_NOT_FOUND ? left_newer(r, ret->entity, ret->id, ret->seq, skip) : rc;
 }
 
-static rqc_err seek_changes(MDB_cursor *c, uint32_t ws, const rqc_cursor *from, MDB_val *key, MDB_val *val, int *ret_got)
+static rqc_err seek_changes(MDB_cursor *c, uint32_t ws, const rqc_cursor *from, MDB_val *key,
+                            MDB_val *val, int *ret_got)
 {
     uint8_t k[RQCI_KEY_SEQ];
     // entity 0: everything at seq was seen.
     rqci_key_seq(k, ws, from->entity == 0 ? from->seq + 1 : from->seq, from->entity, from->id);
     *key = (MDB_val){sizeof k, k};
     int got = mdb_cursor_get(c, key, val, MDB_SET_RANGE);
-    if (got == 0 && from->entity != 0 && key->mv_size == sizeof k && memcmp(key->mv_data, k, sizeof k) == 0)
+    if (got == 0 && from->entity != 0 && key->mv_size == sizeof k &&
+        memcmp(key->mv_data, k, sizeof k) == 0)
         got = mdb_cursor_get(c, key, val, MDB_NEXT);
     if (got != 0 && got != MDB_NOTFOUND)
         return rqci_lmdb_err(got, "changes", NULL);
@@ -242,7 +255,8 @@ static void cursor_set(rqc_cursor *cursor, const rqc_change *c)
     memcpy(cursor->id, c->id, 16);
 }
 
-static rqc_err changes_one(rqci_reader *r, uint32_t ws, const rqc_cursor *cursor, uint32_t limit, rqc_changes_list *list, bool *ret_more)
+static rqc_err changes_one(rqci_reader *r, uint32_t ws, const rqc_cursor *cursor, uint32_t limit,
+                           rqc_changes_list *list, bool *ret_more)
 {
     MDB_cursor *c;
     MDB_val key, val;
@@ -250,7 +264,8 @@ static rqc_err changes_one(rqci_reader *r, uint32_t ws, const rqc_cursor *cursor
     rqc_err rc = rqci_cursor(r, RQCI_DB_SEQ, &c);
     if (rc == RQC_OK)
         rc = seek_changes(c, ws, cursor, &key, &val, &got);
-    while (rc == RQC_OK && got == 0 && key.mv_size == RQCI_KEY_SEQ && rqci_get32be(key.mv_data) == ws) {
+    while (rc == RQC_OK && got == 0 && key.mv_size == RQCI_KEY_SEQ &&
+           rqci_get32be(key.mv_data) == ws) {
         rqc_change change;
         bool skip;
         if (list->n == limit) {
@@ -263,7 +278,8 @@ static rqc_err changes_one(rqci_reader *r, uint32_t ws, const rqc_cursor *cursor
         if (rc == RQC_OK)
             got = mdb_cursor_get(c, &key, &val, MDB_NEXT);
     }
-    return rc != RQC_OK || got == 0 || got == MDB_NOTFOUND ? rc : rqci_lmdb_err(got, "changes", NULL);
+    return rc != RQC_OK || got == 0 || got == MDB_NOTFOUND ? rc
+                                                           : rqci_lmdb_err(got, "changes", NULL);
 }
 
 // ---- All workspaces: a merge of their by-seq indexes ----
@@ -276,7 +292,8 @@ typedef struct lane {
 static bool lane_less(const lane *a, const lane *b)
 {
     // seq, entity, id; an upsert before the tombstones that the same event left elsewhere
-    const int order = memcmp((const uint8_t *)a->key.mv_data + 4, (const uint8_t *)b->key.mv_data + 4, RQCI_KEY_SEQ - 4);
+    const int order = memcmp((const uint8_t *)a->key.mv_data + 4,
+                             (const uint8_t *)b->key.mv_data + 4, RQCI_KEY_SEQ - 4);
     return order != 0 ? order < 0 : a->val.mv_size < b->val.mv_size;
 }
 
@@ -319,14 +336,16 @@ static rqc_err lanes_open(rqci_reader *r, const rqc_cursor *cursor, lane *heap, 
     return RQC_OK;
 }
 
-static rqc_err changes_merge(rqci_reader *r, const rqc_cursor *cursor, uint32_t limit, rqc_changes_list *list, bool *ret_more)
+static rqc_err changes_merge(rqci_reader *r, const rqc_cursor *cursor, uint32_t limit,
+                             rqc_changes_list *list, bool *ret_more)
 {
     lane *heap = calloc((size_t)r->state.workspaces + 1, sizeof *heap);
     size_t n = 0;
     if (heap == NULL)
         return RQC_NO_MEMORY;
     rqc_err rc = lanes_open(r, cursor, heap, &n);
-    const uint8_t *last = NULL; // seq, entity, id of the entry before: one event may stand in several workspaces
+    const uint8_t *last =
+        NULL; // seq, entity, id of the entry before: one event may stand in several workspaces
     while (rc == RQC_OK && n > 0) {
         lane *top = &heap[0];
         const uint32_t ws = rqci_get32be(top->key.mv_data);
@@ -362,7 +381,8 @@ static rqc_err changes_merge(rqci_reader *r, const rqc_cursor *cursor, uint32_t 
     return rc;
 }
 
-rqc_err rqci_changes(rqci_reader *r, const uint8_t *workspace, rqc_cursor *cursor, uint32_t limit, rqc_changes_list *ret_list, bool *ret_up_to_date)
+rqc_err rqci_changes(rqci_reader *r, const uint8_t *workspace, rqc_cursor *cursor, uint32_t limit,
+                     rqc_changes_list *ret_list, bool *ret_up_to_date)
 {
     const rqci_view_state *s = &r->state;
     ret_list->n = 0;
@@ -431,7 +451,8 @@ static rqc_err chain_children(rqci_reader *r, rqci_buf *walk, uint32_t i, int64_
     memset(k + 16, 0, sizeof k - 16);
     MDB_val key = {sizeof k, k}, val;
     int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
-    while (got == 0 && rc == RQC_OK && key.mv_size == RQCI_KEY_DELTA && memcmp(key.mv_data, k, 16) == 0) {
+    while (got == 0 && rc == RQC_OK && key.mv_size == RQCI_KEY_DELTA &&
+           memcmp(key.mv_data, k, 16) == 0) {
         const uint8_t *at = key.mv_data, *place = val.mv_data;
         if (val.mv_size != 8)
             return RQC_CORRUPT;
@@ -462,7 +483,8 @@ rqc_err rqci_chain(rqci_reader *r, const uint8_t base[16], int64_t until, rqci_l
     rqci_buf *walk = &r->scratch;
     walk->len = 0;
     rc = walk_add(walk, rec, 0, 0);
-    // A base is never anybody's delta, and every delta has one parent: the walk ends without a check for cycles.
+    // A base is never anybody's delta, and every delta has one parent: the walk ends without a
+    // check for cycles.
     uint32_t best = 0;
     for (uint32_t i = 0; rc == RQC_OK && i < walk->len / sizeof(step); i++) {
         const step *steps = (const step *)(const void *)walk->data;

@@ -4,19 +4,21 @@
 
 #include <stdlib.h>
 
-// One class of a workspace's requests in order of (updated_at, id) ascending. Keys hold the id's complement, so records of one time stand in the wrong order:
-// a time with several records is read backwards from its end.
+// One class of a workspace's requests in order of (updated_at, id) ascending. Keys hold the id's
+// complement, so records of one time stand in the wrong order: a time with several records is read
+// backwards from its end.
 typedef struct lane {
     rqci_reader *r;
     MDB_cursor *c;
     uint8_t key[RQCI_KEY_HTTP];
-    bool backwards;         // inside a time with several records
-    const rqc_record *rec;  // the current one, NULL at the end
-    int64_t time;           // its time
+    bool backwards;        // inside a time with several records
+    const rqc_record *rec; // the current one, NULL at the end
+    int64_t time;          // its time
 } lane;
 
 static const uint8_t last_id[16]; // of a time, id 0 sorts last
-static const uint8_t first_id[16] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+static const uint8_t first_id[16] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                     255, 255, 255, 255, 255, 255, 255, 255};
 
 static bool inside(const lane *l, const MDB_val *key)
 {
@@ -91,7 +93,8 @@ static rqc_err lane_next(lane *l)
     return enter_after(l, time);
 }
 
-static rqc_err lane_open(lane *l, rqci_reader *r, int which, uint32_t ws, int64_t since, const rqc_page_cursor *cursor)
+static rqc_err lane_open(lane *l, rqci_reader *r, int which, uint32_t ws, int64_t since,
+                         const rqc_page_cursor *cursor)
 {
     memset(l, 0, sizeof *l);
     l->r = r;
@@ -129,7 +132,8 @@ static bool method_matches(const rqc_record *rec, const char *method, size_t n)
     return v.type == RQC_TEXT && v.n == n && memcmp(v.p, method, n) == 0;
 }
 
-rqc_err rqci_updates(rqci_reader *r, const uint8_t workspace[16], int64_t since, int64_t until, const char *method, uint32_t limit, rqc_page_cursor *cursor,
+rqc_err rqci_updates(rqci_reader *r, const uint8_t workspace[16], int64_t since, int64_t until,
+                     const char *method, uint32_t limit, rqc_page_cursor *cursor,
                      rqci_list *ret_list)
 {
     lane lanes[2];
@@ -172,7 +176,8 @@ rqc_err rqci_updates(rqci_reader *r, const uint8_t workspace[16], int64_t since,
 
 // ---- Many ids ----
 
-rqc_err rqci_batch(rqci_reader *r, const uint8_t (*ids)[16], size_t n, int64_t until, rqci_list *ret_list)
+rqc_err rqci_batch(rqci_reader *r, const uint8_t (*ids)[16], size_t n, int64_t until,
+                   rqci_list *ret_list)
 {
     ret_list->n = 0;
     rqc_err rc = rqci_sorted_ids(r, &ids, n);
@@ -203,7 +208,8 @@ static void reverse(const rqc_record **items, size_t n)
 }
 
 // Deltas of one parent in (since, until], by (updated_at, id) ascending.
-static rqc_err deltas_of(rqci_reader *r, MDB_cursor *c, const uint8_t parent[16], int64_t since, int64_t until, rqci_list *list)
+static rqc_err deltas_of(rqci_reader *r, MDB_cursor *c, const uint8_t parent[16], int64_t since,
+                         int64_t until, rqci_list *list)
 {
     uint8_t k[RQCI_KEY_DELTA], h[RQCI_KEY_HTTP];
     if (since == INT64_MAX)
@@ -212,7 +218,8 @@ static rqc_err deltas_of(rqci_reader *r, MDB_cursor *c, const uint8_t parent[16]
     MDB_val key = {sizeof k, k}, val;
     size_t tie = list->n; // where the records of the current time begin
     int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
-    for (; got == 0 && key.mv_size == RQCI_KEY_DELTA && memcmp(key.mv_data, parent, 16) == 0; got = mdb_cursor_get(c, &key, &val, MDB_NEXT)) {
+    for (; got == 0 && key.mv_size == RQCI_KEY_DELTA && memcmp(key.mv_data, parent, 16) == 0;
+         got = mdb_cursor_get(c, &key, &val, MDB_NEXT)) {
         const uint8_t *at = key.mv_data, *place = val.mv_data;
         if (val.mv_size != 8)
             return RQC_CORRUPT;
@@ -240,7 +247,8 @@ static rqc_err deltas_of(rqci_reader *r, MDB_cursor *c, const uint8_t parent[16]
     return got == 0 || got == MDB_NOTFOUND ? RQC_OK : rqci_lmdb_err(got, "deltas", NULL);
 }
 
-rqc_err rqci_deltas(rqci_reader *r, const uint8_t (*parents)[16], size_t n, int64_t since, int64_t until, rqci_list *ret_list)
+rqc_err rqci_deltas(rqci_reader *r, const uint8_t (*parents)[16], size_t n, int64_t since,
+                    int64_t until, rqci_list *ret_list)
 {
     MDB_cursor *c;
     ret_list->n = 0;

@@ -10,12 +10,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PATH_BYTES 4096
+#define PATH_BYTES        4096
 #define LARGEST_MAP_BYTES (UINT64_C(1) << 46)
 // A view further behind than this is built anew: faster, and the log rows fit in memory.
 #define BEHIND_MAX UINT64_C(1000000)
-// Log rows of records that are gone, or changed after the horizon, are kept for so many positions behind it, since one statement may log several rows of a key
-// and the horizon may stand between them.
+// Log rows of records that are gone, or changed after the horizon, are kept for so many positions
+// behind it, since one statement may log several rows of a key and the horizon may stand between
+// them.
 #define KEEP_BEHIND UINT64_C(128)
 
 struct rqci_view {
@@ -32,10 +33,13 @@ struct rqci_view {
     MDB_txn *lookup; // read transaction of rqci_view_needs, kept reset
 };
 
-static rqc_err gen_path(const rqci_view *v, uint64_t generation, char ret[PATH_BYTES], rqci_errbuf *err)
+static rqc_err gen_path(const rqci_view *v, uint64_t generation, char ret[PATH_BYTES],
+                        rqci_errbuf *err)
 {
     const int n = snprintf(ret, PATH_BYTES, "%s/gen-%llu", v->dir, (unsigned long long)generation);
-    return n < 0 || n >= PATH_BYTES - 16 ? rqci_fail(err, RQC_INVALID, "%s: path is too long", v->dir) : RQC_OK;
+    return n < 0 || n >= PATH_BYTES - 16
+               ? rqci_fail(err, RQC_INVALID, "%s: path is too long", v->dir)
+               : RQC_OK;
 }
 
 // Removes a generation's files. Whoever has them open keeps them until they close.
@@ -77,7 +81,8 @@ static rqc_err make_dir(const char *dir, rqci_errbuf *err)
 {
     struct stat st;
     if (mkdir(dir, 0750) != 0 && errno != EEXIST)
-        return rqci_fail(err, errno == ENOSPC ? RQC_NO_SPACE : RQC_IO, "%s: %s", dir, strerror(errno));
+        return rqci_fail(err, errno == ENOSPC ? RQC_NO_SPACE : RQC_IO, "%s: %s", dir,
+                         strerror(errno));
     if (lstat(dir, &st) != 0 || !S_ISDIR(st.st_mode))
         return rqci_fail(err, RQC_IO, "%s: not a directory", dir);
     if (st.st_uid != geteuid())
@@ -108,7 +113,8 @@ static off_t file_size(const char *path)
     return stat(path, &st) == 0 ? st.st_size : -1;
 }
 
-// Takes over the view that the control page names, when it is ours in every respect. RQC_UNAVAILABLE with the reason otherwise.
+// Takes over the view that the control page names, when it is ours in every respect.
+// RQC_UNAVAILABLE with the reason otherwise.
 static rqc_err adopt(rqci_view *v, rqci_errbuf *err)
 {
     rqci_control *c = v->control;
@@ -148,7 +154,8 @@ static rqc_err adopt(rqci_view *v, rqci_errbuf *err)
     return RQC_OK;
 }
 
-rqc_err rqci_view_open(const rqci_view_options *opt, const rqci_source_state *identity, rqci_view **ret_view, rqci_errbuf *err)
+rqc_err rqci_view_open(const rqci_view_options *opt, const rqci_source_state *identity,
+                       rqci_view **ret_view, rqci_errbuf *err)
 {
     rqci_view *v = calloc(1, sizeof *v);
     if (v == NULL || (v->dir = strdup(opt->dir)) == NULL) {
@@ -201,7 +208,8 @@ static void switch_to(rqci_view *v, rqci_env *env, uint64_t generation, uint64_t
 }
 
 // An empty directory for the generation behind all that there are.
-static rqc_err new_gen(const rqci_view *v, uint64_t *ret_generation, char ret_path[PATH_BYTES], rqci_errbuf *err)
+static rqc_err new_gen(const rqci_view *v, uint64_t *ret_generation, char ret_path[PATH_BYTES],
+                       rqci_errbuf *err)
 {
     const uint64_t generation = sweep(v, v->generation, false) + 1;
     const rqc_err rc = gen_path(v, generation, ret_path, err);
@@ -211,7 +219,8 @@ static rqc_err new_gen(const rqci_view *v, uint64_t *ret_generation, char ret_pa
     return make_dir(ret_path, err);
 }
 
-static rqc_err rebuild(rqci_view *v, const rqci_source *src, const rqci_source_state *state, rqci_errbuf *err)
+static rqc_err rebuild(rqci_view *v, const rqci_source *src, const rqci_source_state *state,
+                       rqci_errbuf *err)
 {
     char path[PATH_BYTES];
     uint64_t generation;
@@ -228,7 +237,8 @@ static rqc_err rebuild(rqci_view *v, const rqci_source *src, const rqci_source_s
             memcpy(v->store_id, state->store_id, 16);
             v->term = state->term;
             switch_to(v, env, generation, state->head);
-            rqci_logf(&v->opt.log, RQCI_INFO, "%s: view built, generation %llu", v->dir, (unsigned long long)generation);
+            rqci_logf(&v->opt.log, RQCI_INFO, "%s: view built, generation %llu", v->dir,
+                      (unsigned long long)generation);
             return RQC_OK;
         }
         MDB_envinfo info = {0};
@@ -273,11 +283,13 @@ static rqc_err grow(rqci_view *v, rqci_errbuf *err)
         return rc == RQCI_MAP_FULL ? RQC_NO_SPACE : rc;
     }
     switch_to(v, env, generation, v->seq);
-    rqci_logf(&v->opt.log, RQCI_INFO, "%s: the view's map grew to %llu MiB", v->dir, (unsigned long long)(2 * (uint64_t)info.me_mapsize >> 20));
+    rqci_logf(&v->opt.log, RQCI_INFO, "%s: the view's map grew to %llu MiB", v->dir,
+              (unsigned long long)(2 * (uint64_t)info.me_mapsize >> 20));
     return RQC_OK;
 }
 
-static rqc_err follow(rqci_view *v, const rqci_source *src, const rqci_source_state *state, rqci_errbuf *err)
+static rqc_err follow(rqci_view *v, const rqci_source *src, const rqci_source_state *state,
+                      rqci_errbuf *err)
 {
     rqci_log_rows log;
     rqc_err rc = rqci_log_load(&log, src, v->seq, state->head, BEHIND_MAX, err);
@@ -304,11 +316,12 @@ static rqc_err follow(rqci_view *v, const rqci_source *src, const rqci_source_st
 
 static bool must_rebuild(const rqci_view *v, const rqci_source_state *s)
 {
-    return v->env == NULL || memcmp(v->store_id, s->store_id, 16) != 0 || v->term != s->term || s->head < v->seq || v->seq < s->horizon ||
-           s->head - v->seq > BEHIND_MAX;
+    return v->env == NULL || memcmp(v->store_id, s->store_id, 16) != 0 || v->term != s->term ||
+           s->head < v->seq || v->seq < s->horizon || s->head - v->seq > BEHIND_MAX;
 }
 
-static rqc_err bring(rqci_view *v, const rqci_source *src, bool anew, uint64_t *ret_seq, rqci_errbuf *err)
+static rqc_err bring(rqci_view *v, const rqci_source *src, bool anew, uint64_t *ret_seq,
+                     rqci_errbuf *err)
 {
     rqci_source_state state;
     rqc_err rc = src->begin(src->ctx, &state, err);
@@ -321,7 +334,8 @@ static rqc_err bring(rqci_view *v, const rqci_source *src, bool anew, uint64_t *
         while (rc == RQCI_MAP_FULL && (rc = grow(v, err)) == RQC_OK)
             rc = follow(v, src, &state, err);
         if (rc == RQC_CORRUPT) {
-            rqci_logf(&v->opt.log, RQCI_ERROR, "%s: %s: building the view anew", v->dir, err != NULL ? err->text : "damaged");
+            rqci_logf(&v->opt.log, RQCI_ERROR, "%s: %s: building the view anew", v->dir,
+                      err != NULL ? err->text : "damaged");
             rc = rebuild(v, src, &state, err);
         }
     }
@@ -345,13 +359,15 @@ rqc_err rqci_view_rebuild(rqci_view *v, const rqci_source *src, uint64_t *ret_se
 static bool has_orphans(const rqci_view *v, const rqci_change *c)
 {
     MDB_cursor *cur = NULL;
-    if ((c->entity != RQCI_HTTP && c->entity != RQCI_HTTP_RESPONSE) || mdb_cursor_open(v->lookup, v->env->dbi[RQCI_DB_KIDS], &cur) != 0)
+    if ((c->entity != RQCI_HTTP && c->entity != RQCI_HTTP_RESPONSE) ||
+        mdb_cursor_open(v->lookup, v->env->dbi[RQCI_DB_KIDS], &cur) != 0)
         return false;
     static const uint8_t zero[16];
     uint8_t k[RQCI_KEY_KIDS];
     rqci_key_kids(k, c->id, 0, zero);
     MDB_val key = {RQCI_KEY_KIDS_PREFIX, k}, val;
-    const bool found = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE) == 0 && key.mv_size >= 16 && memcmp(key.mv_data, c->id, 16) == 0;
+    const bool found = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE) == 0 && key.mv_size >= 16 &&
+                       memcmp(key.mv_data, c->id, 16) == 0;
     mdb_cursor_close(cur);
     return found;
 }
@@ -378,7 +394,8 @@ static bool needs(const rqci_view *v, const rqci_change *c, uint64_t horizon)
             return true;
         r = val.mv_data;
     } else {
-        if (c->entity == RQCI_HTTP_RESPONSE && val.mv_size == RQCI_PLACE_RESPONSE && rqci_get64(p + 16) == c->seq)
+        if (c->entity == RQCI_HTTP_RESPONSE && val.mv_size == RQCI_PLACE_RESPONSE &&
+            rqci_get64(p + 16) == c->seq)
             return true;
         MDB_cursor *cur = NULL;
         if (mdb_cursor_open(v->lookup, v->env->dbi[RQCI_DB_KIDS], &cur) != 0)
@@ -388,15 +405,18 @@ static bool needs(const rqci_view *v, const rqci_change *c, uint64_t horizon)
         if (got != RQC_OK)
             return true;
     }
-    // One that changed after the horizon keeps the rows close behind it: they tell where it was then.
-    return rqci_rec_seq(r) == c->seq || (rqci_rec_seq(r) > horizon && c->seq + KEEP_BEHIND > horizon);
+    // One that changed after the horizon keeps the rows close behind it: they tell where it was
+    // then.
+    return rqci_rec_seq(r) == c->seq ||
+           (rqci_rec_seq(r) > horizon && c->seq + KEEP_BEHIND > horizon);
 }
 
 bool rqci_view_needs(rqci_view *v, const rqci_change *c, uint64_t horizon)
 {
     if (v->env == NULL || c->seq > v->seq)
         return true;
-    int rc = v->lookup == NULL ? mdb_txn_begin(v->env->env, NULL, MDB_RDONLY, &v->lookup) : mdb_txn_renew(v->lookup);
+    int rc = v->lookup == NULL ? mdb_txn_begin(v->env->env, NULL, MDB_RDONLY, &v->lookup)
+                               : mdb_txn_renew(v->lookup);
     if (rc != 0)
         return true;
     const bool needed = needs(v, c, horizon);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The view: an LMDB mirror of the store in shared memory, read in place by any process of the host. docs/format.md specifies it.
+// The view: an LMDB mirror of the store in shared memory, read in place by any process of the host.
+// docs/format.md specifies it.
 //
-// Directory of a view (0750):   control          one page of memory, mapped by everybody: generation, position, identity
-//                               gen-N/data.mdb   the environment of generation N; its map never changes size
-// The owner is the only writer. A rebuild or a larger map makes a new generation beside the old one and then switches the control page; readers
-// notice at their next session and move by themselves.
+// Directory of a view (0750):   control          one page of memory, mapped by everybody:
+// generation, position, identity
+//                               gen-N/data.mdb   the environment of generation N; its map never
+//                               changes size
+// The owner is the only writer. A rebuild or a larger map makes a new generation beside the old one
+// and then switches the control page; readers notice at their next session and move by themselves.
 #ifndef RQCI_VIEW_H
 #define RQCI_VIEW_H
 
@@ -13,15 +16,18 @@
 #include "record/change.h"
 #include "record/resolve.h"
 
-typedef struct rqci_view rqci_view;     // the owner's handle: one thread at a time may call the functions that change it
-typedef struct rqci_mirror rqci_mirror; // a reader's handle on the same directory: any thread, owner's process or another
+typedef struct rqci_view
+    rqci_view; // the owner's handle: one thread at a time may call the functions that change it
+typedef struct rqci_mirror
+    rqci_mirror; // a reader's handle on the same directory: any thread, owner's process or another
 typedef struct rqci_reader rqci_reader; // a session of a mirror: one thread at a time
 
 #define RQCI_VIEW_LAYOUT 1u
 
 typedef struct rqci_view_options {
-    const char *dir;        // directory of this view; made when missing, its parent must exist
-    uint64_t map_bytes;     // first size of the map; 0: 256 GiB, less where the address space is limited
+    const char *dir; // directory of this view; made when missing, its parent must exist
+    uint64_t
+        map_bytes; // first size of the map; 0: 256 GiB, less where the address space is limited
     rqci_log log;
     void (*progress)(void *ctx, const char *what, uint64_t done, uint64_t total);
     void *progress_ctx;
@@ -29,19 +35,26 @@ typedef struct rqci_view_options {
 
 // ---- Owner ----
 
-// Opens the directory as the owner. A view of this boot, store, term, schema and layout that was closed cleanly is used as it is; one that was not closed cleanly is
-// walked in a child process first; anything else is built anew by the first rqci_view_apply. RQC_NO_SPACE, RQC_IO, RQC_NO_MEMORY.
-rqc_err rqci_view_open(const rqci_view_options *opt, const rqci_source_state *identity, rqci_view **ret_view, rqci_errbuf *err);
+// Opens the directory as the owner. A view of this boot, store, term, schema and layout that was
+// closed cleanly is used as it is; one that was not closed cleanly is walked in a child process
+// first; anything else is built anew by the first rqci_view_apply. RQC_NO_SPACE, RQC_IO,
+// RQC_NO_MEMORY.
+rqc_err rqci_view_open(const rqci_view_options *opt, const rqci_source_state *identity,
+                       rqci_view **ret_view, rqci_errbuf *err);
 
-// Brings the view to the source's head: applies the log rows behind its position in one LMDB transaction, or rebuilds when it has none, when it is too far behind,
-// or when the source's identity changed. On failure the view keeps its old position (RQC_NO_SPACE …) and can be called again. *ret_seq: position now.
+// Brings the view to the source's head: applies the log rows behind its position in one LMDB
+// transaction, or rebuilds when it has none, when it is too far behind, or when the source's
+// identity changed. On failure the view keeps its old position (RQC_NO_SPACE …) and can be called
+// again. *ret_seq: position now.
 rqc_err rqci_view_apply(rqci_view *v, const rqci_source *src, uint64_t *ret_seq, rqci_errbuf *err);
 
 // Builds a new generation from the source and switches to it.
-rqc_err rqci_view_rebuild(rqci_view *v, const rqci_source *src, uint64_t *ret_seq, rqci_errbuf *err);
+rqc_err rqci_view_rebuild(rqci_view *v, const rqci_source *src, uint64_t *ret_seq,
+                          rqci_errbuf *err);
 
-// For compaction: true when this log row (seq ≤ the horizon) is still needed: it is the newest of its record, or the newest arrival of a request.
-// Reads the view's newest state; owner's thread only, between applies.
+// For compaction: true when this log row (seq ≤ the horizon) is still needed: it is the newest of
+// its record, or the newest arrival of a request. Reads the view's newest state; owner's thread
+// only, between applies.
 bool rqci_view_needs(rqci_view *v, const rqci_change *c, uint64_t horizon);
 
 // Removes stale readers of dead processes; cheap, call it about once a second.
@@ -53,14 +66,17 @@ void rqci_view_close(rqci_view *v);
 // ---- Readers ----
 
 // RQC_UNAVAILABLE when there is no view (yet) in dir.
-rqc_err rqci_mirror_open(const char *dir, const rqci_log *log, rqci_mirror **ret_mirror, rqci_errbuf *err);
+rqc_err rqci_mirror_open(const char *dir, const rqci_log *log, rqci_mirror **ret_mirror,
+                         rqci_errbuf *err);
 void rqci_mirror_close(rqci_mirror *m); // every reader must have been freed
 // Position shown by the control page, without a session: two loads.
 uint64_t rqci_mirror_seq(const rqci_mirror *m);
 
 rqc_err rqci_reader_new(rqci_mirror *m, rqci_reader **ret_reader, rqci_errbuf *err);
 void rqci_reader_free(rqci_reader *r);
-rqc_err rqci_reader_begin(rqci_reader *r, rqci_errbuf *err); // RQC_UNAVAILABLE, RQC_NO_MEMORY, RQC_BUSY (more than 1,022 sessions)
+rqc_err rqci_reader_begin(
+    rqci_reader *r,
+    rqci_errbuf *err); // RQC_UNAVAILABLE, RQC_NO_MEMORY, RQC_BUSY (more than 1,022 sessions)
 void rqci_reader_end(rqci_reader *r);
 
 // What the pinned view is: identity, position, horizon. Valid from begin to end.
@@ -73,22 +89,33 @@ typedef struct rqci_view_state {
 } rqci_view_state;
 const rqci_view_state *rqci_reader_state(const rqci_reader *r);
 
-// Queries as in api/reqcast.h, which documents them; arguments are checked there. Lists are emptied first.
-rqc_err rqci_get(rqci_reader *r, uint8_t entity, const uint8_t id[16], const rqc_record **ret_record);
+// Queries as in api/reqcast.h, which documents them; arguments are checked there. Lists are emptied
+// first.
+rqc_err rqci_get(rqci_reader *r, uint8_t entity, const uint8_t id[16],
+                 const rqc_record **ret_record);
 rqc_err rqci_workspaces(rqci_reader *r, rqci_list *ret_list);
-rqc_err rqci_page(rqci_reader *r, const uint8_t workspace[16], int64_t until, const char *method, uint32_t limit, rqc_page_cursor *cursor, rqci_list *ret_list);
-rqc_err rqci_updates(rqci_reader *r, const uint8_t workspace[16], int64_t since, int64_t until, const char *method, uint32_t limit, rqc_page_cursor *cursor,
+rqc_err rqci_page(rqci_reader *r, const uint8_t workspace[16], int64_t until, const char *method,
+                  uint32_t limit, rqc_page_cursor *cursor, rqci_list *ret_list);
+rqc_err rqci_updates(rqci_reader *r, const uint8_t workspace[16], int64_t since, int64_t until,
+                     const char *method, uint32_t limit, rqc_page_cursor *cursor,
                      rqci_list *ret_list);
-rqc_err rqci_batch(rqci_reader *r, const uint8_t (*ids)[16], size_t n, int64_t until, rqci_list *ret_list);
-rqc_err rqci_deltas(rqci_reader *r, const uint8_t (*parents)[16], size_t n, int64_t since, int64_t until, rqci_list *ret_list);
+rqc_err rqci_batch(rqci_reader *r, const uint8_t (*ids)[16], size_t n, int64_t until,
+                   rqci_list *ret_list);
+rqc_err rqci_deltas(rqci_reader *r, const uint8_t (*parents)[16], size_t n, int64_t since,
+                    int64_t until, rqci_list *ret_list);
 rqc_err rqci_count(rqci_reader *r, const uint8_t workspace[16], int64_t until, uint64_t *ret_count);
-rqc_err rqci_children(rqci_reader *r, uint8_t entity, const uint8_t (*ids)[16], size_t n, int64_t until, bool all, rqci_list *ret_list);
+rqc_err rqci_children(rqci_reader *r, uint8_t entity, const uint8_t (*ids)[16], size_t n,
+                      int64_t until, bool all, rqci_list *ret_list);
 // Children of one owner appended to the list in order of id, without a filter.
-rqc_err rqci_children_of(rqci_reader *r, uint8_t entity, const uint8_t owner[16], rqci_list *ret_list);
-rqc_err rqci_changes(rqci_reader *r, const uint8_t *workspace, rqc_cursor *cursor, uint32_t limit, rqc_changes_list *ret_list, bool *ret_up_to_date);
+rqc_err rqci_children_of(rqci_reader *r, uint8_t entity, const uint8_t owner[16],
+                         rqci_list *ret_list);
+rqc_err rqci_changes(rqci_reader *r, const uint8_t *workspace, rqc_cursor *cursor, uint32_t limit,
+                     rqc_changes_list *ret_list, bool *ret_up_to_date);
 rqc_err rqci_chain(rqci_reader *r, const uint8_t base[16], int64_t until, rqci_list *ret_chain);
-rqc_err rqci_metrics(rqci_reader *r, const uint8_t workspace[16], int64_t since, rqc_metrics *ret_metrics);
-rqc_err rqci_activity(rqci_reader *r, const uint8_t workspace[16], int64_t since, rqc_activity *ret_days, size_t max, size_t *ret_n);
+rqc_err rqci_metrics(rqci_reader *r, const uint8_t workspace[16], int64_t since,
+                     rqc_metrics *ret_metrics);
+rqc_err rqci_activity(rqci_reader *r, const uint8_t workspace[16], int64_t since,
+                      rqc_activity *ret_days, size_t max, size_t *ret_n);
 // Home workspace of a record (zero: unknown owner). RQC_NOT_FOUND.
 rqc_err rqci_home(rqci_reader *r, uint8_t entity, const uint8_t id[16], uint8_t ret_workspace[16]);
 
@@ -96,19 +123,22 @@ rqc_err rqci_home(rqci_reader *r, uint8_t entity, const uint8_t id[16], uint8_t 
 typedef struct rqci_ws_state {
     uint8_t id[16];
     rqci_digest digest;
-    uint64_t seq;                           // newest change of the workspace
-    uint64_t records[RQCI_ENTITY_MAX + 1];  // by entity code; [0] all
-    uint64_t http[4];                       // bases, deltas, snapshots, both flags
+    uint64_t seq;                          // newest change of the workspace
+    uint64_t records[RQCI_ENTITY_MAX + 1]; // by entity code; [0] all
+    uint64_t http[4];                      // bases, deltas, snapshots, both flags
 } rqci_ws_state;
 rqc_err rqci_ws(rqci_reader *r, const uint8_t workspace[16], rqci_ws_state *ret_state);
 rqc_err rqci_ws_buckets(rqci_reader *r, const uint8_t workspace[16], rqci_digest ret_buckets[256]);
-// Every workspace that has or had records, in order of id. A non-zero result of fn ends the walk and is returned.
+// Every workspace that has or had records, in order of id. A non-zero result of fn ends the walk
+// and is returned.
 rqc_err rqci_ws_each(rqci_reader *r, rqc_err (*fn)(void *ctx, const rqci_ws_state *s), void *ctx);
 
-// Every record of the view, in no special order, checked deeply. A non-zero result of fn ends the walk and is returned.
+// Every record of the view, in no special order, checked deeply. A non-zero result of fn ends the
+// walk and is returned.
 rqc_err rqci_each(rqci_reader *r, rqc_err (*fn)(void *ctx, const rqc_record *rec), void *ctx);
 
-// Walks everything: record check values, and that every index, counter and digest agrees with the records. RQC_CORRUPT with the first fault.
+// Walks everything: record check values, and that every index, counter and digest agrees with the
+// records. RQC_CORRUPT with the first fault.
 rqc_err rqci_reader_check(rqci_reader *r, rqci_errbuf *err);
 
 typedef struct rqci_view_sizes {

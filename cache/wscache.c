@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counters and digests of the workspaces that a write transaction touches: loaded once, written back at its end.
+// Counters and digests of the workspaces that a write transaction touches: loaded once, written
+// back at its end.
 #include "cache/internal.h"
 
 #include <stdlib.h>
@@ -170,7 +171,8 @@ rqc_err rqci_ws_count(rqci_wtxn *w, uint32_t number, const rqc_record *r, int si
     s->state.records[entity] += step;
     w->meta.records += step;
     if (entity == RQCI_HTTP) {
-        const uint8_t class = (uint8_t)(rqci_rec_bool(r, RQCI_HTTP_IS_DELTA) | rqci_rec_bool(r, RQCI_HTTP_IS_SNAPSHOT) << 1);
+        const uint8_t class = (uint8_t)(rqci_rec_bool(r, RQCI_HTTP_IS_DELTA) |
+                                        rqci_rec_bool(r, RQCI_HTTP_IS_SNAPSHOT) << 1);
         s->state.http[class] += step;
         rc = rqci_day_count(w, number, rqci_rec_updated(r), class, sign);
         if (rc != RQC_OK)

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The durable truth: one SQLite file, one writer thread with group commit, change capture by triggers.
+// The durable truth: one SQLite file, one writer thread with group commit, change capture by
+// triggers.
 //
-// Flow of a write: submit → the writer thread takes every job that waits → BEGIN IMMEDIATE → one SAVEPOINT per job → COMMIT (fsync)
-// → committed() (the view catches up) → done() of each job. Nothing is visible before it is durable.
+// Flow of a write: submit → the writer thread takes every job that waits → BEGIN IMMEDIATE → one
+// SAVEPOINT per job → COMMIT (fsync) → committed() (the view catches up) → done() of each job.
+// Nothing is visible before it is durable.
 #ifndef RQCI_STORE_H
 #define RQCI_STORE_H
 
@@ -13,82 +15,104 @@
 typedef struct rqci_store rqci_store;
 
 enum {
-    RQCI_WRITE_PUT = 1,    // insert, or replace every column of the row with this id; ABSENT columns take their default
-    RQCI_WRITE_ADD = 2,    // insert; does nothing when the id is there already
-    RQCI_WRITE_PATCH = 3,  // change the columns that are not ABSENT; RQC_NOT_FOUND when there is no such row
-    RQCI_WRITE_DELETE = 4  // RQC_NOT_FOUND when there is no such row
+    RQCI_WRITE_PUT = 1, // insert, or replace every column of the row with this id; ABSENT columns
+                        // take their default
+    RQCI_WRITE_ADD = 2, // insert; does nothing when the id is there already
+    RQCI_WRITE_PATCH =
+        3, // change the columns that are not ABSENT; RQC_NOT_FOUND when there is no such row
+    RQCI_WRITE_DELETE = 4 // RQC_NOT_FOUND when there is no such row
 };
 
 typedef struct rqci_write {
-    uint8_t kind;         // RQCI_WRITE_…
+    uint8_t kind; // RQCI_WRITE_…
     uint8_t entity;
-    bool if_seq;          // only when the row's newest change is not above `seq`, else RQC_CHANGED
+    bool if_seq; // only when the row's newest change is not above `seq`, else RQC_CHANGED
     uint64_t seq;
     uint8_t id[16];
-    const rqc_value *row; // nfields values, checked by rqci_row_check; the key entry is ignored. NULL for a delete
+    const rqc_value *row; // nfields values, checked by rqci_row_check; the key entry is ignored.
+                          // NULL for a delete
 } rqci_write;
 
-// One caller's transaction: all of its writes or none. The caller owns it and everything it points to until done() was called.
+// One caller's transaction: all of its writes or none. The caller owns it and everything it points
+// to until done() was called.
 typedef struct rqci_job {
     const rqci_write *writes;
     size_t nwrites;
-    void (*done)(struct rqci_job *job); // called once, on the writer thread, after commit and committed(); must not block
+    void (*done)(struct rqci_job *job); // called once, on the writer thread, after commit and
+                                        // committed(); must not block
     void *ctx;
     // Results, valid in and after done():
-    rqc_err err;          // RQC_OK: durable. Another code: nothing of this job was stored
+    rqc_err err; // RQC_OK: durable. Another code: nothing of this job was stored
     rqci_errbuf detail;
-    size_t failed;        // index of the write that failed, nwrites when none is to blame
-    uint64_t seq;         // position after this job (unchanged head when the job changed nothing)
-    uint64_t written;     // rows inserted or changed by its puts, adds and patches
-    uint64_t skipped;     // adds whose id was there
-    uint64_t deleted;     // rows deleted, cascades counted
-    bool visible;         // the view shows it; false when the view lags or is being mended: the write is durable all the same
+    size_t failed;    // index of the write that failed, nwrites when none is to blame
+    uint64_t seq;     // position after this job (unchanged head when the job changed nothing)
+    uint64_t written; // rows inserted or changed by its puts, adds and patches
+    uint64_t skipped; // adds whose id was there
+    uint64_t deleted; // rows deleted, cascades counted
+    bool visible; // the view shows it; false when the view lags or is being mended: the write is
+                  // durable all the same
     struct rqci_job *next; // internal
 } rqci_job;
 
 typedef struct rqci_store_options {
-    bool create;       // create the file and its schema when missing; without it a missing file is RQC_NOT_FOUND
-    bool read_only;    // no writer thread, no lock, no schema change: for processes that attach (large values, verify)
-    uint64_t retain;   // positions of history kept for cursors and tombstones; used when the store is created. 0: default
-    int busy_ms;       // how long to wait for another process's SQLite lock; 0: default 5,000
+    bool create;    // create the file and its schema when missing; without it a missing file is
+                    // RQC_NOT_FOUND
+    bool read_only; // no writer thread, no lock, no schema change: for processes that attach (large
+                    // values, verify)
+    uint64_t retain; // positions of history kept for cursors and tombstones; used when the store is
+                     // created. 0: default
+    int busy_ms;     // how long to wait for another process's SQLite lock; 0: default 5,000
     rqci_log log;
-    // Called on the writer thread after every durable commit, own or foreign, and once for rqci_store_sync. Returns RQC_OK when the view shows `head`.
+    // Called on the writer thread after every durable commit, own or foreign, and once for
+    // rqci_store_sync. Returns RQC_OK when the view shows `head`.
     rqc_err (*committed)(void *ctx, uint64_t head);
     void *ctx;
 } rqci_store_options;
 
-#define RQCI_RETAIN_DEFAULT 131072u
+#define RQCI_RETAIN_DEFAULT  131072u
 #define RQCI_BUSY_MS_DEFAULT 5000
-#define RQCI_JOB_WRITES_MAX 10000000u
+#define RQCI_JOB_WRITES_MAX  10000000u
 
-// Opens as the owner (takes FILE.rqc-lock, RQC_BUSY naming the holder's pid and program when it is held; the lock lives as long as the process), sets
-// WAL, synchronous=FULL, foreign_keys=ON, creates or checks the schema and the capture triggers, decides the term (store.c says how).
-// The writer thread starts with rqci_store_start, so that the owner can build its view first.
-// RQC_NOT_FOUND, RQC_BUSY, RQC_CORRUPT (not a database), RQC_VERSION (a newer schema of ours), RQC_NO_SPACE, RQC_IO, RQC_READ_ONLY.
-rqc_err rqci_store_open(const char *path, const rqci_store_options *opt, rqci_store **ret_store, rqci_errbuf *err);
+// Opens as the owner (takes FILE.rqc-lock, RQC_BUSY naming the holder's pid and program when it is
+// held; the lock lives as long as the process), sets WAL, synchronous=FULL, foreign_keys=ON,
+// creates or checks the schema and the capture triggers, decides the term (store.c says how). The
+// writer thread starts with rqci_store_start, so that the owner can build its view first.
+// RQC_NOT_FOUND, RQC_BUSY, RQC_CORRUPT (not a database), RQC_VERSION (a newer schema of ours),
+// RQC_NO_SPACE, RQC_IO, RQC_READ_ONLY.
+rqc_err rqci_store_open(const char *path, const rqci_store_options *opt, rqci_store **ret_store,
+                        rqci_errbuf *err);
 rqc_err rqci_store_start(rqci_store *s, rqci_errbuf *err);
-// Finishes queued jobs, stops the writer, checkpoints, closes. NULL-safe; valid after a failed start.
+// Finishes queued jobs, stops the writer, checkpoints, closes. NULL-safe; valid after a failed
+// start.
 void rqci_store_close(rqci_store *s);
 
-// Queues a job; any thread. RQC_CLOSED after close began, RQC_READ_ONLY, RQC_TOO_LARGE. When it returns RQC_OK done() will be called.
+// Queues a job; any thread. RQC_CLOSED after close began, RQC_READ_ONLY, RQC_TOO_LARGE. When it
+// returns RQC_OK done() will be called.
 rqc_err rqci_store_submit(rqci_store *s, rqci_job *job);
-// Submits and waits. Returns job->err. `done` and `ctx` of the job are used by it. Never call it from done() or committed().
+// Submits and waits. Returns job->err. `done` and `ctx` of the job are used by it. Never call it
+// from done() or committed().
 rqc_err rqci_store_run(rqci_store *s, rqci_job *job);
-// Picks up what other connections committed (their commits are made durable first), calls committed(), waits. Returns committed()'s result.
+// Picks up what other connections committed (their commits are made durable first), calls
+// committed(), waits. Returns committed()'s result.
 rqc_err rqci_store_sync(rqci_store *s, rqci_errbuf *err);
 
-// The source for views. At most one user at a time (one read connection behind it). begin() makes foreign commits durable before they are shown.
-// ctx stays valid until close.
+// The source for views. At most one user at a time (one read connection behind it). begin() makes
+// foreign commits durable before they are shown. ctx stays valid until close.
 void rqci_store_source(rqci_store *s, rqci_source *ret_source);
 
-// One column of one row, for large values: appends its bytes to out. RQC_NOT_FOUND. Any thread (own connection, serialised).
-rqc_err rqci_store_value(rqci_store *s, uint8_t entity, const uint8_t id[16], int field, rqci_buf *out, rqci_errbuf *err);
+// One column of one row, for large values: appends its bytes to out. RQC_NOT_FOUND. Any thread (own
+// connection, serialised).
+rqc_err rqci_store_value(rqci_store *s, uint8_t entity, const uint8_t id[16], int field,
+                         rqci_buf *out, rqci_errbuf *err);
 
-// Deletes rows of change_log with seq ≤ the horizon for which keep() is false, never the highest row; a chunk of at most 2,000 rows examined per call, so
-// that writers wait only shortly. keep() is called on the calling thread. *ret_more is false when the horizon is reached.
-rqc_err rqci_store_compact(rqci_store *s, bool (*keep)(void *ctx, const rqci_change *c), void *ctx, bool *ret_more, rqci_errbuf *err);
+// Deletes rows of change_log with seq ≤ the horizon for which keep() is false, never the highest
+// row; a chunk of at most 2,000 rows examined per call, so that writers wait only shortly. keep()
+// is called on the calling thread. *ret_more is false when the horizon is reached.
+rqc_err rqci_store_compact(rqci_store *s, bool (*keep)(void *ctx, const rqci_change *c), void *ctx,
+                           bool *ret_more, rqci_errbuf *err);
 
-// The horizon that belongs to a head: a multiple of retain / 4, at least retain behind the head; 0 while the head is below that.
+// The horizon that belongs to a head: a multiple of retain / 4, at least retain behind the head; 0
+// while the head is below that.
 uint64_t rqci_horizon(uint64_t head, uint64_t retain);
 
 typedef struct rqci_store_stats {
@@ -98,7 +122,8 @@ typedef struct rqci_store_stats {
     uint64_t db_bytes, wal_bytes, log_rows;
     uint64_t groups, jobs, jobs_failed; // since open
     uint64_t checkpoints;
-    uint64_t unmirrored;                // rows or log rows met that cannot be mirrored (ids that are not 16 bytes), since open
+    uint64_t unmirrored; // rows or log rows met that cannot be mirrored (ids that are not 16
+                         // bytes), since open
 } rqci_store_stats;
 rqc_err rqci_store_stats_read(rqci_store *s, rqci_store_stats *ret_stats, rqci_errbuf *err);
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Records as JSON and back (jansson inside): column names as keys, `entity`, `seq`, `id`; booleans true/false; NULL null; ids as ULID text;
-// bytes {"$base64": "…"}; text that is not valid UTF-8 {"$base64": "…", "$text": true}; a large value {"$large": {"length": n, "xxh3": "32 hex digits"}}.
-// REAL as JSON number with as many significant digits as it takes to read back the same (15 to 17; integral ones with ".0"); infinities (NaN cannot be
-// in SQLite) as {"$real": "inf"} or "-inf".
+// Records as JSON and back (jansson inside): column names as keys, `entity`, `seq`, `id`; booleans
+// true/false; NULL null; ids as ULID text; bytes {"$base64": "…"}; text that is not valid UTF-8
+// {"$base64": "…", "$text": true}; a large value {"$large": {"length": n, "xxh3": "32 hex
+// digits"}}. REAL as JSON number with as many significant digits as it takes to read back the same
+// (15 to 17; integral ones with ".0"); infinities (NaN cannot be in SQLite) as {"$real": "inf"} or
+// "-inf".
 #ifndef RQCI_JSON_H
 #define RQCI_JSON_H
 
@@ -10,12 +12,18 @@
 #include "record/record.h"
 #include "record/resolve.h"
 
-// Appends one JSON value in text form to a buffer. All of them: RQC_NO_MEMORY (or RQC_TOO_LARGE past the address space) only; a failed call may have
-// appended a part. `seq` of an item and of a chain is the highest of the records that it was made from.
-rqc_err rqci_json_text(rqci_buf *out, const char *p, size_t n); // a JSON string, or the $base64 form when not valid UTF-8
+// Appends one JSON value in text form to a buffer. All of them: RQC_NO_MEMORY (or RQC_TOO_LARGE
+// past the address space) only; a failed call may have appended a part. `seq` of an item and of a
+// chain is the highest of the records that it was made from.
+rqc_err rqci_json_text(rqci_buf *out, const char *p,
+                       size_t n); // a JSON string, or the $base64 form when not valid UTF-8
 rqc_err rqci_json_value(rqci_buf *out, const rqc_value *v);
-rqc_err rqci_json_record(rqci_buf *out, const rqc_record *r); // {"entity":…,"seq":…,"id":…,columns in schema order}
-rqc_err rqci_json_item(rqci_buf *out, const rqc_item *m);     // the same of a merged item, with "origin": "base" | "override" | "addition"
+rqc_err
+rqci_json_record(rqci_buf *out,
+                 const rqc_record *r); // {"entity":…,"seq":…,"id":…,columns in schema order}
+rqc_err rqci_json_item(rqci_buf *out,
+                       const rqc_item *m); // the same of a merged item, with "origin": "base" |
+                                           // "override" | "addition"
 rqc_err rqci_json_chain(rqci_buf *out, const rqc_record *const *chain, size_t n);
 
 // A parsed JSON record: row[i] point into memory owned by `doc`.
@@ -27,14 +35,19 @@ typedef struct rqci_json_row {
     void *doc; // owned
 } rqci_json_row;
 
-// Parses one JSON object of a record as above (ids as ULID text or 32 hex digits; `seq` and `position` are ignored; every other unknown key, duplicate
-// keys, wrong types and depth over 32 are RQC_INVALID with the place). `entity` is required, `id` is not. BOOL also as 0 or 1, REAL also as integer.
-// Missing columns are ABSENT. rqci_row_check says whether the row can be stored. Free with rqci_json_row_free. RQC_NO_MEMORY, RQC_TOO_LARGE (4 GiB).
+// Parses one JSON object of a record as above (ids as ULID text or 32 hex digits; `seq` and
+// `position` are ignored; every other unknown key, duplicate keys, wrong types and depth over 32
+// are RQC_INVALID with the place). `entity` is required, `id` is not. BOOL also as 0 or 1, REAL
+// also as integer. Missing columns are ABSENT. rqci_row_check says whether the row can be stored.
+// Free with rqci_json_row_free. RQC_NO_MEMORY, RQC_TOO_LARGE (4 GiB).
 rqc_err rqci_json_parse_row(const char *text, size_t len, rqci_json_row *ret_row, rqci_errbuf *err);
 void rqci_json_row_free(rqci_json_row *r);
 
-// One field given as text on the command line (FIELD=VALUE): INT, REAL, BOOL (true/false/0/1), ID, TEXT as it is, BYTES as it is, ANY as text.
-// The value may point into `text` or into `scratch` (owned by the caller, emptied first: one for each value that is kept). RQC_INVALID, RQC_NO_MEMORY.
-rqc_err rqci_text_field(const rqci_entity *e, int field, const char *text, size_t len, rqci_buf *scratch, rqc_value *ret_value, rqci_errbuf *err);
+// One field given as text on the command line (FIELD=VALUE): INT, REAL, BOOL (true/false/0/1), ID,
+// TEXT as it is, BYTES as it is, ANY as text. The value may point into `text` or into `scratch`
+// (owned by the caller, emptied first: one for each value that is kept). RQC_INVALID,
+// RQC_NO_MEMORY.
+rqc_err rqci_text_field(const rqci_entity *e, int field, const char *text, size_t len,
+                        rqci_buf *scratch, rqc_value *ret_value, rqci_errbuf *err);
 
 #endif

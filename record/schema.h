@@ -8,9 +8,24 @@
 
 #include <stdbool.h>
 
-typedef enum rqci_ftype { RQCI_T_ID, RQCI_T_TEXT, RQCI_T_BYTES, RQCI_T_INT, RQCI_T_BOOL, RQCI_T_REAL, RQCI_T_ANY } rqci_ftype;
+typedef enum rqci_ftype {
+    RQCI_T_ID,
+    RQCI_T_TEXT,
+    RQCI_T_BYTES,
+    RQCI_T_INT,
+    RQCI_T_BOOL,
+    RQCI_T_REAL,
+    RQCI_T_ANY
+} rqci_ftype;
 
-typedef enum rqci_default { RQCI_D_NONE, RQCI_D_NOW, RQCI_D_EMPTY, RQCI_D_ZERO, RQCI_D_TRUE, RQCI_D_TWO } rqci_default;
+typedef enum rqci_default {
+    RQCI_D_NONE,
+    RQCI_D_NOW,
+    RQCI_D_EMPTY,
+    RQCI_D_ZERO,
+    RQCI_D_TRUE,
+    RQCI_D_TWO
+} rqci_default;
 
 typedef enum rqci_role {
     RQCI_R_PLAIN,
@@ -42,24 +57,27 @@ typedef struct rqci_entity {
     const char *table; // table name, also the entity's name
     const rqci_field *fields;
     int8_t owner, parent, is_delta, is_snapshot, enabled, order, created, updated;
-    uint32_t id_mask;   // bit i: field i is of type ID and not the key (16-byte slot)
-    uint32_t slot_mask; // bit i: field i is INT, REAL, TEXT, BYTES or ANY and not UPDATED (8-byte slot)
+    uint32_t id_mask; // bit i: field i is of type ID and not the key (16-byte slot)
+    uint32_t
+        slot_mask; // bit i: field i is INT, REAL, TEXT, BYTES or ANY and not UPDATED (8-byte slot)
     uint32_t bool_mask; // bit i: field i is BOOL
     uint32_t zero_mask; // bit i: the zero bit of field i may be set: INT, REAL, BOOL, TEXT or BYTES
     uint8_t types[RQCI_FIELD_MAX]; // fields[i].type again, without the way through the pointer
-    uint8_t overrides[RQCI_FIELD_MAX + 1]; // [i + 1]: the override column of field i, 0 where it has none ([0] has no meaning)
-    uint32_t delta_mask;           // bit i: field i is an override column
+    uint8_t overrides[RQCI_FIELD_MAX + 1]; // [i + 1]: the override column of field i, 0 where it
+                                           // has none ([0] has no meaning)
+    uint32_t delta_mask;                   // bit i: field i is an override column
 } rqci_entity;
 
 // By code; [0] is empty.
 extern const rqci_entity rqci_entities[RQCI_ENTITY_MAX + 1];
 
 // Field numbers: enum { RQCI_HTTP_URL = 4, … } for every field, and RQCI_HTTP_NFIELDS.
-#define RQCI_ENTITY(code, NAME, table, owner) enum {
+#define RQCI_ENTITY(code, NAME, table, owner)                            enum {
 #define RQCI_FIELD(NAME, COLUMN, column, type, null, def, role, partner) RQCI_##NAME##_##COLUMN,
-#define RQCI_END(NAME) \
+#define RQCI_END(NAME)    \
     RQCI_##NAME##_NFIELDS \
-    };
+    }                     \
+    ;
 #include "record/entities.def"
 #undef RQCI_ENTITY
 #undef RQCI_FIELD
@@ -87,14 +105,16 @@ static inline int rqci_override_of(const rqci_entity *e, int field)
 }
 // Index of a column, -1 when the entity has none of this name.
 int rqci_field_named(const rqci_entity *e, const char *name, size_t len);
-// XXH3-64 over codes, names, types and order of all entities and fields: the same value = the same records.
+// XXH3-64 over codes, names, types and order of all entities and fields: the same value = the same
+// records.
 uint64_t rqci_schema_hash(void);
 
-// Checks a row of values (nfields entries, indexed by field) as a put or a patch will store it: type of each value, NULL where the
-// column may not be, required fields present (put only), the rules of the tables (a delta has a parent; not delta and snapshot at once;
-// content_kind 0…7). Texts must be valid UTF-8 without NUL; NaN and RQC_LARGE cannot be stored. Converts BOOL given as INT 0/1 and INT
-// given for REAL in place. The key's entry is not looked at. RQC_INVALID with the field's name in err.
-// A patch is judged by what it gives alone: the database judges the whole row.
+// Checks a row of values (nfields entries, indexed by field) as a put or a patch will store it:
+// type of each value, NULL where the column may not be, required fields present (put only), the
+// rules of the tables (a delta has a parent; not delta and snapshot at once; content_kind 0…7).
+// Texts must be valid UTF-8 without NUL; NaN and RQC_LARGE cannot be stored. Converts BOOL given as
+// INT 0/1 and INT given for REAL in place. The key's entry is not looked at. RQC_INVALID with the
+// field's name in err. A patch is judged by what it gives alone: the database judges the whole row.
 rqc_err rqci_row_check(const rqci_entity *e, rqc_value *row, bool patch, rqci_errbuf *err);
 
 // Fills ABSENT fields of a put with the column's default (`now` in UNIX seconds).

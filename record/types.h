@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Values and entity codes. The public header spells the same types out; code that includes it first uses those.
+// Values and entity codes. The public header spells the same types out; code that includes it first
+// uses those.
 #ifndef RQCI_TYPES_H
 #define RQCI_TYPES_H
 
@@ -7,10 +8,10 @@
 #include <stdint.h>
 
 #define RQCI_ENTITY_MAX 13 // codes 1 to 13
-#define RQCI_FIELD_MAX 24  // a record has at most 24 fields (bitmaps of the packed record)
+#define RQCI_FIELD_MAX  24 // a record has at most 24 fields (bitmaps of the packed record)
 
-// A text or byte value longer than this is not stored in a record: its length and XXH3-128 are (RQC_LARGE). Part of the
-// packed record's and the digest's definition, so it is no option.
+// A text or byte value longer than this is not stored in a record: its length and XXH3-128 are
+// (RQC_LARGE). Part of the packed record's and the digest's definition, so it is no option.
 #define RQCI_LARGE_BYTES 32768u
 
 #ifndef RQC_REQCAST_H
@@ -23,7 +24,8 @@ typedef enum rqc_type {
     RQC_TEXT = 5,   // p, n bytes (not NUL-terminated; any bytes that the row had)
     RQC_BYTES = 6,  // p, n bytes
     RQC_ID = 7,     // p, 16 bytes
-    RQC_LARGE = 8   // a text or byte value that is not in the view: u.length bytes long, p its XXH3-128 (n = 16)
+    RQC_LARGE = 8   // a text or byte value that is not in the view: u.length bytes long, p its
+                    // XXH3-128 (n = 16)
 } rqc_type;
 
 typedef struct rqc_value {

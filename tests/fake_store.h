@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A store in memory with a change log, for tests of the view: random transactions log what the capture triggers would log for
-// inserts, replaces, updates, moves, changed keys, cascades, deletes without foreign keys, and touches that changed nothing.
+// A store in memory with a change log, for tests of the view: random transactions log what the
+// capture triggers would log for inserts, replaces, updates, moves, changed keys, cascades, deletes
+// without foreign keys, and touches that changed nothing.
 #ifndef RQC_TESTS_FAKE_STORE_H
 #define RQC_TESTS_FAKE_STORE_H
 
@@ -32,7 +33,9 @@ typedef struct fake_store {
     uint32_t term;
 } fake_store;
 
-static const uint8_t fake_entities[] = {RQCI_WORKSPACES, RQCI_HTTP, RQCI_HTTP_HEADER, RQCI_HTTP_RESPONSE, RQCI_HTTP_RESPONSE_HEADER, RQCI_HTTP_ASSERT};
+static const uint8_t fake_entities[] = {RQCI_WORKSPACES,           RQCI_HTTP,
+                                        RQCI_HTTP_HEADER,          RQCI_HTTP_RESPONSE,
+                                        RQCI_HTTP_RESPONSE_HEADER, RQCI_HTTP_ASSERT};
 
 static inline uint32_t fake_rand(fake_store *s, uint32_t n)
 {
@@ -48,7 +51,8 @@ static inline void fake_id(uint8_t entity, uint8_t number, uint8_t ret[16])
     ret[15] = (uint8_t)(number + 1);
 }
 
-static inline void fake_log(fake_store *s, uint8_t entity, uint8_t number, uint8_t op, uint8_t owner)
+static inline void fake_log(fake_store *s, uint8_t entity, uint8_t number, uint8_t op,
+                            uint8_t owner)
 {
     if (s->nlog == FAKE_LOG)
         abort();
@@ -90,7 +94,8 @@ static inline void fake_remove(fake_store *s, uint8_t entity, uint8_t number, bo
     for (size_t i = 0; cascade && i < sizeof fake_entities; i++)
         if (rqci_entity_of(fake_entities[i])->owner_code == entity)
             for (uint8_t n = 0; n < FAKE_IDS; n++)
-                if (s->rows[fake_entities[i]][n].alive && s->rows[fake_entities[i]][n].owner == number)
+                if (s->rows[fake_entities[i]][n].alive &&
+                    s->rows[fake_entities[i]][n].owner == number)
                     fake_remove(s, fake_entities[i], n, true);
     if (entity != RQCI_HTTP)
         fake_log(s, entity, number, RQCI_OP_DELETE, r->owner);
@@ -145,12 +150,8 @@ static inline void fake_step(fake_store *s)
         if (r->alive)
             fake_log(s, entity, number, RQCI_OP_DELETE, r->owner);
         break;
-    case 10:
-        fake_remove(s, entity, number, true);
-        break;
-    default:
-        fake_remove(s, entity, number, false);
-        break;
+    case 10: fake_remove(s, entity, number, true); break;
+    default: fake_remove(s, entity, number, false); break;
     }
 }
 
@@ -174,7 +175,9 @@ static inline void fake_end(void *ctx)
     (void)ctx;
 }
 
-static inline rqc_err fake_changes(void *ctx, uint64_t after, uint64_t upto, rqc_err (*fn)(void *arg, const rqci_change *c), void *arg, rqci_errbuf *err)
+static inline rqc_err fake_changes(void *ctx, uint64_t after, uint64_t upto,
+                                   rqc_err (*fn)(void *arg, const rqci_change *c), void *arg,
+                                   rqci_errbuf *err)
 {
     const fake_store *s = ctx;
     (void)err;
@@ -185,7 +188,8 @@ static inline rqc_err fake_changes(void *ctx, uint64_t after, uint64_t upto, rqc
     return rc;
 }
 
-static inline rqc_err fake_pack(const fake_store *s, uint8_t entity, uint8_t number, uint64_t seq, rqci_buf *out)
+static inline rqc_err fake_pack(const fake_store *s, uint8_t entity, uint8_t number, uint64_t seq,
+                                rqci_buf *out)
 {
     const fake_row *r = &s->rows[entity][number];
     const rqci_entity *e = rqci_entity_of(entity);
@@ -213,7 +217,8 @@ static inline rqc_err fake_pack(const fake_store *s, uint8_t entity, uint8_t num
     return rqci_rec_pack(e, row, seq, 0, out, NULL);
 }
 
-static inline rqc_err fake_get(void *ctx, uint8_t entity, const uint8_t id[16], uint64_t seq, rqci_buf *out, rqci_errbuf *err)
+static inline rqc_err fake_get(void *ctx, uint8_t entity, const uint8_t id[16], uint64_t seq,
+                               rqci_buf *out, rqci_errbuf *err)
 {
     const fake_store *s = ctx;
     const uint8_t number = (uint8_t)(id[15] - 1);
@@ -221,7 +226,8 @@ static inline rqc_err fake_get(void *ctx, uint8_t entity, const uint8_t id[16], 
     return s->rows[entity][number].alive ? fake_pack(s, entity, number, seq, out) : RQC_NOT_FOUND;
 }
 
-static inline rqc_err fake_scan(void *ctx, uint8_t entity, rqc_err (*fn)(void *arg, rqc_record *r), void *arg, rqci_errbuf *err)
+static inline rqc_err fake_scan(void *ctx, uint8_t entity, rqc_err (*fn)(void *arg, rqc_record *r),
+                                void *arg, rqci_errbuf *err)
 {
     fake_store *s = ctx;
     rqci_buf b = {0};

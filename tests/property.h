@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The property test: random transactions on one database, ours and foreign ones, and after each of them every read of the public header
-// against plain SQL on the same file. What its parts share; test_property.c tells the story.
+// The property test: random transactions on one database, ours and foreign ones, and after each of
+// them every read of the public header against plain SQL on the same file. What its parts share;
+// test_property.c tells the story.
 //
-// All ids come from one small universe that all tables share, so that rows collide, are replaced, lose their owners and find others.
+// All ids come from one small universe that all tables share, so that rows collide, are replaced,
+// lose their owners and find others.
 #ifndef RQC_TESTS_PROPERTY_H
 #define RQC_TESTS_PROPERTY_H
 
@@ -12,11 +14,11 @@
 #include <sqlite3.h>
 #include <xxhash.h>
 
-#define NIDS 16u      // ids that rows may have
+#define NIDS      16u // ids that rows may have
 #define NENTITIES 14u // by entity code; 0 is unused
-#define NWS 5u        // workspaces that most requests and files live in
-#define NTOPICS (NWS + 3u)
-#define NO_ID (-1)
+#define NWS       5u  // workspaces that most requests and files live in
+#define NTOPICS   (NWS + 3u)
+#define NO_ID     (-1)
 
 // ---- Tables as this test knows them, apart from the library's own description ----
 
@@ -24,7 +26,8 @@
 //   i key · o owner · P overridden record · F folder · X any id · V user
 //   t text · e text '' · T text or NULL · v version name · H path hash · m, M method
 //   n int 0 · q int · w int 2 · k kind 0…7 · N int or NULL · c, u times
-//   z bool 0 · b bool 1 · s bool · B bool or NULL · r real 0 · R real or NULL · d bytes or NULL · a anything
+//   z bool 0 · b bool 1 · s bool · B bool or NULL · r real 0 · R real or NULL · d bytes or NULL · a
+//   anything
 typedef struct prop_column {
     char name[32];
     char kind;
@@ -47,7 +50,8 @@ int prop_column_of(const prop_table *t, const char *name); // must exist
 
 // ---- Rows as SQL tells them ----
 
-// A row in canonical form: per column a type byte and the value, as the public header would give it.
+// A row in canonical form: per column a type byte and the value, as the public header would give
+// it.
 typedef struct prop_row {
     bool live;
     int owner; // number of the owner's id, NO_ID: none, or not of the universe
@@ -63,20 +67,42 @@ typedef struct prop_state {
     prop_row rows[NENTITIES][NIDS];
     uint8_t *bytes;
     size_t len, cap;
-    uint64_t head; // highest seq of change_log
+    uint64_t head;  // highest seq of change_log
     uint64_t total; // rows of all mirrored tables, also those that cannot be mirrored
 } prop_state;
 
 // ---- The run ----
 
 enum {
-    C_GET, C_LARGE, C_WORKSPACES, C_PAGE, C_UPDATES, C_COUNT, C_BATCH, C_DELTAS, C_METRICS, C_ACTIVITY, C_CHILDREN, C_CHAIN,
-    C_RESOLVE, C_ORDER, C_MODEL, C_CURSOR, C_TOUCHED, C_POSITION, C_OWN, C_PINNED, C_VERIFY, C_REBUILD, C_KINDS
+    C_GET,
+    C_LARGE,
+    C_WORKSPACES,
+    C_PAGE,
+    C_UPDATES,
+    C_COUNT,
+    C_BATCH,
+    C_DELTAS,
+    C_METRICS,
+    C_ACTIVITY,
+    C_CHILDREN,
+    C_CHAIN,
+    C_RESOLVE,
+    C_ORDER,
+    C_MODEL,
+    C_CURSOR,
+    C_TOUCHED,
+    C_POSITION,
+    C_OWN,
+    C_PINNED,
+    C_VERIFY,
+    C_REBUILD,
+    C_KINDS
 };
 
 typedef struct prop_cover { // what the generator made happen
-    uint64_t statements, refused, own_ok, own_failed, invalid, orphans, homecomings, moves, replaced_keys, unmirrored, large,
-        too_old, future, tombstones, compacted, reopened, rolled_back, child, deep_chains, overrides, same_second;
+    uint64_t statements, refused, own_ok, own_failed, invalid, orphans, homecomings, moves,
+        replaced_keys, unmirrored, large, too_old, future, tombstones, compacted, reopened,
+        rolled_back, child, deep_chains, overrides, same_second;
 } prop_cover;
 
 #define STORY_MAX 64
@@ -85,10 +111,10 @@ typedef struct prop_test {
     unsigned round;
     char dir[128], path[160], views[160];
     uint64_t retain;
-    bool hostile;    // values of other storage classes than declared, checks ignored
-    bool short_ids;  // ids that are not 16 bytes
-    bool dangling;   // most foreign transactions run without foreign keys
-    bool zero_used;  // the zero id is one of the universe
+    bool hostile;   // values of other storage classes than declared, checks ignored
+    bool short_ids; // ids that are not 16 bytes
+    bool dangling;  // most foreign transactions run without foreign keys
+    bool zero_used; // the zero id is one of the universe
     uint8_t ids[NIDS][16];
     uint8_t ws[NWS]; // numbers of the ids of workspaces
     uint8_t topics[NTOPICS][16];
@@ -113,19 +139,20 @@ static inline bool chance(unsigned percent)
     return below(100) < percent;
 }
 
-// Where history ends at this head, by the rule: a multiple of a quarter of `retain`, at least `retain` behind the head.
+// Where history ends at this head, by the rule: a multiple of a quarter of `retain`, at least
+// `retain` behind the head.
 uint64_t horizon_of(uint64_t head);
 
-int id_number(const uint8_t *id); // NO_ID when it is not of the universe
+int id_number(const uint8_t *id);       // NO_ID when it is not of the universe
 const char *id_name(const uint8_t *id); // static storage, a few at a time
 
 // The check failed: tells the statements, cleans up and ends the program.
 _Noreturn void broken(int check, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-#define CHECK(check, cond, ...)                                                                                                     \
-    do {                                                                                                                            \
-        g.checks[check]++;                                                                                                          \
-        if (!(cond))                                                                                                                \
-            broken(check, __VA_ARGS__);                                                                                             \
+#define CHECK(check, cond, ...)         \
+    do {                                \
+        g.checks[check]++;              \
+        if (!(cond))                    \
+            broken(check, __VA_ARGS__); \
     } while (0)
 
 // ---- Story (property_story.c): what was done, for the one who looks for the fault ----
@@ -155,18 +182,21 @@ void state_free(prop_state *s);
 void form_record(text *t, const rqc_record *r);
 void form_value(text *t, const rqc_value *v);
 // Where two forms differ first, in words; static storage.
-const char *form_difference(const prop_table *t, const uint8_t *got, size_t ngot, const uint8_t *want, size_t nwant);
+const char *form_difference(const prop_table *t, const uint8_t *got, size_t ngot,
+                            const uint8_t *want, size_t nwant);
 // Column of a row's form.
 const uint8_t *form_column(const uint8_t *form, size_t len, int column, size_t *ret_len);
 
 // ---- Foreign transactions (property_foreign.c, property_sql.c) ----
-// SQL of one transaction of another program, as statements with a NUL behind each; returns how many.
+// SQL of one transaction of another program, as statements with a NUL behind each; returns how
+// many.
 unsigned sql_transaction(text *t);
 void foreign_open(void);
 void foreign_close(void);
 void foreign_run(const char *statements, size_t len, bool in_child);
 int foreign_child_main(const char *path);
-bool foreign_exec(sqlite3 *db, const char *statements, size_t len, uint64_t *refused, char fault[256]);
+bool foreign_exec(sqlite3 *db, const char *statements, size_t len, uint64_t *refused,
+                  char fault[256]);
 void sql_values(text *t, const prop_table *tab, int column);
 void sql_setup(void); // users, tables, rows that were there before
 

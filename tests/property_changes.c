@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The stream of changes: subscribers with different lag whose models must always become the SQL state, cursors of every kind, and the whole
-// history from every cursor, which must be the same after a rebuild.
+// The stream of changes: subscribers with different lag whose models must always become the SQL
+// state, cursors of every kind, and the whole history from every cursor, which must be the same
+// after a rebuild.
 #include "tests/property.h"
 
 #define PACES 4
-#define ALL (NTOPICS - 1u) // the last topic is that of all workspaces
+#define ALL   (NTOPICS - 1u) // the last topic is that of all workspaces
 
 typedef struct entry {
     bool live;
@@ -73,21 +74,32 @@ static void check_change(rqc_read *r, unsigned topic, rqc_cursor *last, const rq
     const int id = id_number(c->id);
     const uint64_t position = rqc_read_position(r).seq;
     story_blame(id);
-    CHECK(C_ORDER, id != NO_ID && c->entity > 0 && c->entity < NENTITIES && (c->op == 1) == (c->record != NULL) && (c->op == 1 || c->op == 2), "changes give a record that cannot be");
-    CHECK(C_ORDER, c->seq <= position && order(c->seq, c->entity, c->id, last) > 0, "changes of %s: seq %" PRIu64 " entity %u id %s does not stand behind seq %" PRIu64 " entity %u id %s",
-          topic_name(topic), c->seq, c->entity, id_name(c->id), last->seq, last->entity, id_name(last->id));
+    CHECK(C_ORDER,
+          id != NO_ID && c->entity > 0 && c->entity < NENTITIES &&
+              (c->op == 1) == (c->record != NULL) && (c->op == 1 || c->op == 2),
+          "changes give a record that cannot be");
+    CHECK(C_ORDER, c->seq <= position && order(c->seq, c->entity, c->id, last) > 0,
+          "changes of %s: seq %" PRIu64 " entity %u id %s does not stand behind seq %" PRIu64
+          " entity %u id %s",
+          topic_name(topic), c->seq, c->entity, id_name(c->id), last->seq, last->entity,
+          id_name(last->id));
     *last = (rqc_cursor){.seq = c->seq, .entity = c->entity};
     memcpy(last->id, c->id, 16);
     const prop_row *row = &g.now->rows[c->entity][id];
-    CHECK(C_ORDER, (c->op == 1) == in_topic(row, topic), "changes of %s at %" PRIu64 ": %s %s is %s, SQL disagrees", topic_name(topic), c->seq, prop_tables[c->entity].name,
-          id_name(c->id), c->op == 1 ? "there" : "deleted");
+    CHECK(C_ORDER, (c->op == 1) == in_topic(row, topic),
+          "changes of %s at %" PRIu64 ": %s %s is %s, SQL disagrees", topic_name(topic), c->seq,
+          prop_tables[c->entity].name, id_name(c->id), c->op == 1 ? "there" : "deleted");
     g.cover.tombstones += c->op == 2;
     if (c->op == 2)
         return;
-    CHECK(C_ORDER, rqc_record_seq(c->record) == c->seq, "a record of seq %" PRIu64 " is announced at %" PRIu64, rqc_record_seq(c->record), c->seq);
+    CHECK(C_ORDER, rqc_record_seq(c->record) == c->seq,
+          "a record of seq %" PRIu64 " is announced at %" PRIu64, rqc_record_seq(c->record),
+          c->seq);
     form.len = 0;
     form_record(&form, c->record);
-    CHECK(C_ORDER, XXH128_isEqual(XXH3_128bits(form.p, form.len), row->hash), "changes: %s", form_difference(&prop_tables[c->entity], (const uint8_t *)form.p, form.len, g.now->bytes + row->at, row->len));
+    CHECK(C_ORDER, XXH128_isEqual(XXH3_128bits(form.p, form.len), row->hash), "changes: %s",
+          form_difference(&prop_tables[c->entity], (const uint8_t *)form.p, form.len,
+                          g.now->bytes + row->at, row->len));
     story_blame(NO_ID);
 }
 
@@ -98,21 +110,28 @@ static uint32_t some_limit(void)
 }
 
 // One page. Returns true at up to date. The list is valid until the session ends.
-static bool page(rqc_read *r, unsigned topic, rqc_cursor *cursor, uint32_t limit, rqc_changes_list *list)
+static bool page(rqc_read *r, unsigned topic, rqc_cursor *cursor, uint32_t limit,
+                 rqc_changes_list *list)
 {
     const rqc_cursor before = *cursor;
     rqc_cursor last = before;
     const uint64_t position = rqc_read_position(r).seq;
     int done = -1;
     const rqc_err rc = rqc_changes(r, topic_id(topic), cursor, limit, list, &done);
-    CHECK(C_ORDER, rc == RQC_OK && (done == 0 || done == 1) && list->n <= limit, "changes of %s since %" PRIu64 ": %d, %zu records", topic_name(topic), before.seq, (int)rc, list->n);
+    CHECK(C_ORDER, rc == RQC_OK && (done == 0 || done == 1) && list->n <= limit,
+          "changes of %s since %" PRIu64 ": %d, %zu records", topic_name(topic), before.seq,
+          (int)rc, list->n);
     for (size_t i = 0; i < list->n; i++)
         check_change(r, topic, &last, &list->items[i]);
     if (done == 1) {
-        CHECK(C_ORDER, cursor->seq == position && cursor->entity == 0 && cursor->started == 0, "up to date with the cursor at %" PRIu64 ", position %" PRIu64, cursor->seq, position);
+        CHECK(C_ORDER, cursor->seq == position && cursor->entity == 0 && cursor->started == 0,
+              "up to date with the cursor at %" PRIu64 ", position %" PRIu64, cursor->seq,
+              position);
         return true;
     }
-    CHECK(C_ORDER, list->n == limit && cursor->seq == last.seq && cursor->entity == last.entity && memcmp(cursor->id, last.id, 16) == 0,
+    CHECK(C_ORDER,
+          list->n == limit && cursor->seq == last.seq && cursor->entity == last.entity &&
+              memcmp(cursor->id, last.id, 16) == 0,
           "a page of %zu ended at another place than its last record", list->n);
     return false;
 }
@@ -125,7 +144,8 @@ static void note(subscriber *s, const rqc_changes_list *list)
         const rqc_change *c = &list->items[i];
         entry *e = &s->model[c->entity][id_number(c->id)];
         e->live = c->op == 1;
-        e->hash = e->live ? g.now->rows[c->entity][id_number(c->id)].hash : (XXH128_hash_t){0, 0}; // check_change compared them
+        e->hash = e->live ? g.now->rows[c->entity][id_number(c->id)].hash
+                          : (XXH128_hash_t){0, 0}; // check_change compared them
     }
 }
 
@@ -137,9 +157,13 @@ static void compare_model(const subscriber *s)
             const bool want = in_topic(row, s->topic);
             const entry *m = &s->model[e][i];
             story_blame((int)i);
-            CHECK(C_MODEL, m->live == want, "a subscriber of %s (pace %u) %s %s %s, SQL says it is %s", topic_name(s->topic), s->pace, m->live ? "has" : "has not", prop_tables[e].name,
-                  id_name(g.ids[i]), want ? "there" : "not there");
-            CHECK(C_MODEL, !want || XXH128_isEqual(m->hash, row->hash), "a subscriber of %s (pace %u) has an older %s %s", topic_name(s->topic), s->pace, prop_tables[e].name, id_name(g.ids[i]));
+            CHECK(C_MODEL, m->live == want,
+                  "a subscriber of %s (pace %u) %s %s %s, SQL says it is %s", topic_name(s->topic),
+                  s->pace, m->live ? "has" : "has not", prop_tables[e].name, id_name(g.ids[i]),
+                  want ? "there" : "not there");
+            CHECK(C_MODEL, !want || XXH128_isEqual(m->hash, row->hash),
+                  "a subscriber of %s (pace %u) has an older %s %s", topic_name(s->topic), s->pace,
+                  prop_tables[e].name, id_name(g.ids[i]));
         }
     story_blame(NO_ID);
 }
@@ -152,7 +176,8 @@ static void follow(rqc_read *r, subscriber *s)
         rqc_cursor c = s->cursor;
         int done;
         const rqc_err rc = rqc_changes(r, topic_id(s->topic), &c, 5, &list, &done);
-        CHECK(C_CURSOR, rc == want, "a subscriber of %s at %" PRIu64 " gets %d, not %d", topic_name(s->topic), s->cursor.seq, (int)rc, (int)want);
+        CHECK(C_CURSOR, rc == want, "a subscriber of %s at %" PRIu64 " gets %d, not %d",
+              topic_name(s->topic), s->cursor.seq, (int)rc, (int)want);
         g.cover.too_old += rc == RQC_TOO_OLD;
         s->cursor = (rqc_cursor)RQC_CURSOR_INIT(0);
         memset(s->model, 0, sizeof s->model);
@@ -183,7 +208,14 @@ void check_cursors(rqc_read *r)
 {
     rqc_changes_list list = RQC_CHANGES_INIT;
     const uint64_t position = rqc_read_position(r).seq, horizon = g.horizon;
-    const uint64_t some[] = {0, 1, horizon - (horizon > 0), horizon, horizon + 1, position, position + 1, below((uint32_t)position + 3)};
+    const uint64_t some[] = {0,
+                             1,
+                             horizon - (horizon > 0),
+                             horizon,
+                             horizon + 1,
+                             position,
+                             position + 1,
+                             below((uint32_t)position + 3)};
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
         const unsigned topic = below(NTOPICS);
         rqc_cursor c = RQC_CURSOR_INIT(some[i]);
@@ -191,16 +223,24 @@ void check_cursors(rqc_read *r)
         int done = 7;
         const rqc_cursor before = c;
         const rqc_err rc = rqc_changes(r, topic_id(topic), &c, some_limit(), &list, &done);
-        CHECK(C_CURSOR, rc == want, "a cursor at %" PRIu64 " gets %d, not %d (position %" PRIu64 ", horizon %" PRIu64 ")", some[i], (int)rc, (int)want, position, horizon);
-        CHECK(C_CURSOR, rc == RQC_OK || (c.seq == before.seq && c.entity == 0 && done == 7), "a refused cursor was changed");
+        CHECK(C_CURSOR, rc == want,
+              "a cursor at %" PRIu64 " gets %d, not %d (position %" PRIu64 ", horizon %" PRIu64 ")",
+              some[i], (int)rc, (int)want, position, horizon);
+        CHECK(C_CURSOR, rc == RQC_OK || (c.seq == before.seq && c.entity == 0 && done == 7),
+              "a refused cursor was changed");
         g.cover.too_old += rc == RQC_TOO_OLD;
         g.cover.future += rc == RQC_FUTURE;
     }
     int done = 7;
     rqc_cursor c = RQC_CURSOR_INIT(0);
-    CHECK(C_CURSOR, rqc_changes(r, NULL, &c, 0, &list, &done) == RQC_INVALID && rqc_changes(r, NULL, &c, RQC_PAGE_MAX + 1, &list, &done) == RQC_INVALID && rqc_changes(r, NULL, NULL, 5, &list, &done) == RQC_INVALID, "changes with a wrong limit or no cursor");
+    CHECK(C_CURSOR,
+          rqc_changes(r, NULL, &c, 0, &list, &done) == RQC_INVALID &&
+              rqc_changes(r, NULL, &c, RQC_PAGE_MAX + 1, &list, &done) == RQC_INVALID &&
+              rqc_changes(r, NULL, NULL, 5, &list, &done) == RQC_INVALID,
+          "changes with a wrong limit or no cursor");
     c.entity = NENTITIES;
-    CHECK(C_CURSOR, rqc_changes(r, NULL, &c, 5, &list, &done) == RQC_INVALID, "changes with an unknown entity in the cursor");
+    CHECK(C_CURSOR, rqc_changes(r, NULL, &c, 5, &list, &done) == RQC_INVALID,
+          "changes with an unknown entity in the cursor");
     rqc_changes_free(&list);
 }
 
@@ -215,15 +255,17 @@ static void check_walk(rqc_read *r, unsigned topic)
     while (!done) {
         done = page(r, topic, &c, limit, &list);
         for (size_t i = 0; i < list.n; i++)
-            seen[list.items[i].entity][id_number(list.items[i].id)] += list.items[i].op == 1 ? 1 : 0x100;
+            seen[list.items[i].entity][id_number(list.items[i].id)] +=
+                list.items[i].op == 1 ? 1 : 0x100;
     }
     rqc_changes_free(&list);
     for (unsigned e = 1; e < NENTITIES; e++)
         for (unsigned i = 0; i < NIDS; i++) {
             const bool want = in_topic(&g.now->rows[e][i], topic);
             story_blame((int)i);
-            CHECK(C_ORDER, seen[e][i] == (want ? 1u : 0u) || (!want && seen[e][i] == 0x100), "a walk of %s gives %s %s %u times and deleted %u times", topic_name(topic), prop_tables[e].name,
-                  id_name(g.ids[i]), seen[e][i] & 0xff, seen[e][i] >> 8);
+            CHECK(C_ORDER, seen[e][i] == (want ? 1u : 0u) || (!want && seen[e][i] == 0x100),
+                  "a walk of %s gives %s %s %u times and deleted %u times", topic_name(topic),
+                  prop_tables[e].name, id_name(g.ids[i]), seen[e][i] & 0xff, seen[e][i] >> 8);
         }
     story_blame(NO_ID);
 }
@@ -242,7 +284,9 @@ static void touched_since(uint64_t since, bool touched[NENTITIES][NIDS])
     sqlite3_stmt *s = oracle_sql("SELECT DISTINCT entity, id FROM change_log WHERE seq > ?1");
     sqlite3_bind_int64(s, 1, (int64_t)since);
     while (sqlite3_step(s) == SQLITE_ROW) {
-        const int e = sqlite3_column_int(s, 0), id = sqlite3_column_bytes(s, 1) == 16 ? id_number(sqlite3_column_blob(s, 1)) : NO_ID;
+        const int e = sqlite3_column_int(s, 0), id = sqlite3_column_bytes(s, 1) == 16
+                                                         ? id_number(sqlite3_column_blob(s, 1))
+                                                         : NO_ID;
         if (e > 0 && e < (int)NENTITIES && id != NO_ID)
             touched[e][id] = true;
     }
@@ -253,7 +297,8 @@ static void touched_since(uint64_t since, bool touched[NENTITIES][NIDS])
             for (unsigned i = 0; i < NIDS; i++)
                 for (unsigned k = 0; k < 2; k++) {
                     const prop_row *row = &states[k]->rows[e][i];
-                    if (row->live && row->owner != NO_ID && touched[prop_tables[e].owner_entity][row->owner])
+                    if (row->live && row->owner != NO_ID &&
+                        touched[prop_tables[e].owner_entity][row->owner])
                         touched[e][i] = true;
                 }
 }
@@ -272,7 +317,10 @@ void check_touched(rqc_read *r, uint64_t since)
         for (size_t i = 0; i < list.n; i++) {
             const int id = id_number(list.items[i].id);
             story_blame(id);
-            CHECK(C_TOUCHED, touched[list.items[i].entity][id], "%s %s is announced at %" PRIu64 ", nobody touched it or its owner", prop_tables[list.items[i].entity].name, id_name(list.items[i].id), list.items[i].seq);
+            CHECK(C_TOUCHED, touched[list.items[i].entity][id],
+                  "%s %s is announced at %" PRIu64 ", nobody touched it or its owner",
+                  prop_tables[list.items[i].entity].name, id_name(list.items[i].id),
+                  list.items[i].seq);
         }
     }
     story_blame(NO_ID);
@@ -314,8 +362,9 @@ static void history_add(prop_history *h, uint32_t number, const rqc_change *c)
         i->bytes = XXH3_128bits(c->record, engine_record_size(c->record));
 }
 
-// List `number` is that of one topic and one cursor: since = horizon - 1 + number / NTOPICS, and 0 in place of horizon - 1.
-// Tombstones behind the horizon may be there still, or not: nobody needs them.
+// List `number` is that of one topic and one cursor: since = horizon - 1 + number / NTOPICS, and 0
+// in place of horizon - 1. Tombstones behind the horizon may be there still, or not: nobody needs
+// them.
 prop_history *history_take(rqc_read *r, uint64_t horizon)
 {
     prop_history *h = calloc(1, sizeof *h);
@@ -331,7 +380,10 @@ prop_history *history_take(rqc_read *r, uint64_t horizon)
             int done = 0;
             while (done == 0) {
                 if (rqc_changes(r, topic_id(topic), &c, 1000, &list, &done) != RQC_OK)
-                    broken(C_REBUILD, "changes since %" PRIu64 " (position %" PRIu64 ", horizon %" PRIu64 "): %s", at, h->position, h->horizon, rqc_read_error(r));
+                    broken(C_REBUILD,
+                           "changes since %" PRIu64 " (position %" PRIu64 ", horizon %" PRIu64
+                           "): %s",
+                           at, h->position, h->horizon, rqc_read_error(r));
                 for (size_t i = 0; i < list.n; i++)
                     if (list.items[i].op == 1 || list.items[i].seq > horizon)
                         history_add(h, number, &list.items[i]);
@@ -350,19 +402,23 @@ static const char *item_text(const prop_history *h, size_t at)
         return "nothing";
     const item *i = &h->items[at];
     const uint64_t since = i->list < NTOPICS ? 0 : h->horizon + i->list / NTOPICS - 1;
-    snprintf(p, sizeof out[0], "(%s since %" PRIu64 ") %" PRIu64 " %s %s %s %016" PRIx64, topic_name(i->list % NTOPICS), since, i->seq, i->op == 1 ? "put" : "delete", prop_tables[i->entity].name, id_name(i->id),
-             i->bytes.low64);
+    snprintf(p, sizeof out[0], "(%s since %" PRIu64 ") %" PRIu64 " %s %s %s %016" PRIx64,
+             topic_name(i->list % NTOPICS), since, i->seq, i->op == 1 ? "put" : "delete",
+             prop_tables[i->entity].name, id_name(i->id), i->bytes.low64);
     return p;
 }
 
 void history_compare(const prop_history *a, const prop_history *b, const char *what)
 {
-    CHECK(C_REBUILD, a->position == b->position && a->horizon == b->horizon, "%s: position %" PRIu64 " became %" PRIu64, what, a->position, b->position);
+    CHECK(C_REBUILD, a->position == b->position && a->horizon == b->horizon,
+          "%s: position %" PRIu64 " became %" PRIu64, what, a->position, b->position);
     for (size_t i = 0; i < a->n || i < b->n; i++) {
-        const bool same = i < a->n && i < b->n && memcmp(&a->items[i], &b->items[i], sizeof(item)) == 0;
+        const bool same =
+            i < a->n && i < b->n && memcmp(&a->items[i], &b->items[i], sizeof(item)) == 0;
         if (!same)
             story_blame(id_number(i < a->n ? a->items[i].id : b->items[i].id));
-        CHECK(C_REBUILD, same, "%s, position %" PRIu64 ", horizon %" PRIu64 ": %s became %s", what, a->position, a->horizon, item_text(a, i), item_text(b, i));
+        CHECK(C_REBUILD, same, "%s, position %" PRIu64 ", horizon %" PRIu64 ": %s became %s", what,
+              a->position, a->horizon, item_text(a, i), item_text(b, i));
     }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The few things that a test must do at times of its own choice, which the public header leaves to the library.
+// The few things that a test must do at times of its own choice, which the public header leaves to
+// the library.
 #include "api/engine.h"
 #include "persist/schema_sql.h"
 #include "tests/property.h"

@@ -25,7 +25,8 @@ static sqlite3 *connect_to(const char *path)
 }
 
 // False when a statement was no SQL: the generator's fault. Refused ones (constraints) are counted.
-bool foreign_exec(sqlite3 *db, const char *statements, size_t len, uint64_t *refused, char fault[256])
+bool foreign_exec(sqlite3 *db, const char *statements, size_t len, uint64_t *refused,
+                  char fault[256])
 {
     for (const char *s = statements; s < statements + len; s += strlen(s) + 1) {
         char *why = NULL;
@@ -34,15 +35,24 @@ bool foreign_exec(sqlite3 *db, const char *statements, size_t len, uint64_t *ref
             sqlite3_stmt *st;
             sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &st, NULL);
             sqlite3_step(st);
-            if (strcmp((const char *)sqlite3_column_text(st, 0), "ok") != 0) { snprintf(fault, 256, "INTEGRITY after rc %d: %.200s", rc, s); FILE *f = fopen("/tmp/prop/culprit","w"); fputs(s,f); fclose(f); return false; }
+            if (strcmp((const char *)sqlite3_column_text(st, 0), "ok") != 0) {
+                snprintf(fault, 256, "INTEGRITY after rc %d: %.200s", rc, s);
+                FILE *f = fopen("/tmp/prop/culprit", "w");
+                fputs(s, f);
+                fclose(f);
+                return false;
+            }
             sqlite3_finalize(st);
         }
         if (rc == SQLITE_OK)
             continue;
         ++*refused;
-        const bool mine = rc == SQLITE_ERROR && strstr(why, "no such savepoint") == NULL && strstr(why, "transaction is active") == NULL &&
-                          strstr(why, "within a transaction") == NULL && strstr(why, "FOREIGN KEY mismatch") == NULL;
-        if (mine || (rc != SQLITE_ERROR && rc != SQLITE_CONSTRAINT && rc != SQLITE_MISMATCH && rc != SQLITE_TOOBIG && rc != SQLITE_BUSY)) {
+        const bool mine = rc == SQLITE_ERROR && strstr(why, "no such savepoint") == NULL &&
+                          strstr(why, "transaction is active") == NULL &&
+                          strstr(why, "within a transaction") == NULL &&
+                          strstr(why, "FOREIGN KEY mismatch") == NULL;
+        if (mine || (rc != SQLITE_ERROR && rc != SQLITE_CONSTRAINT && rc != SQLITE_MISMATCH &&
+                     rc != SQLITE_TOOBIG && rc != SQLITE_BUSY)) {
             snprintf(fault, 256, "%d %.150s: %.90s", rc, why, s);
             sqlite3_free(why);
             return false;
@@ -153,7 +163,8 @@ void foreign_run(const char *statements, size_t len, bool in_child)
     answer a = {0};
     if (in_child) {
         const uint64_t n = len;
-        if (!put_all(child.to, &n, sizeof n) || !put_all(child.to, statements, len) || !get_all(child.from, &a, sizeof a))
+        if (!put_all(child.to, &n, sizeof n) || !put_all(child.to, statements, len) ||
+            !get_all(child.from, &a, sizeof a))
             bail("the child is gone");
         g.cover.child++;
     } else {

@@ -18,7 +18,10 @@ static void make_view(const prop_table *t)
     for (int i = 0; i < t->n; i++) {
         const char *c = t->col[i].name;
         switch (t->col[i].type) {
-        case 'U': text_add(&sql, "CASE WHEN typeof(%s) = 'blob' AND length(%s) = 16 THEN %s END", c, c, c); break;
+        case 'U':
+            text_add(&sql, "CASE WHEN typeof(%s) = 'blob' AND length(%s) = 16 THEN %s END", c, c,
+                     c);
+            break;
         case 'A': text_add(&sql, "%s", c); break;
         case 'T': text_add(&sql, "CAST(%s AS TEXT)", c); break;
         case 'Y': text_add(&sql, "CAST(%s AS BLOB)", c); break;
@@ -39,7 +42,10 @@ void oracle_open(void)
     if (sqlite3_open(g.path, &g.oracle) != SQLITE_OK)
         bail("oracle: %s", sqlite3_errmsg(g.oracle));
     sqlite3_busy_timeout(g.oracle, 5000);
-    sqlite3_exec(g.oracle, "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 0; PRAGMA synchronous = OFF", NULL, NULL, NULL);
+    sqlite3_exec(g.oracle,
+                 "PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint "
+                 "= 0; PRAGMA synchronous = OFF",
+                 NULL, NULL, NULL);
     for (unsigned e = 1; e < NENTITIES; e++)
         make_view(&prop_tables[e]);
 }
@@ -122,7 +128,9 @@ static void form_bool(text *t, bool b)
 static void form_sql(text *t, sqlite3_stmt *s, int i, char type)
 {
     const int class = sqlite3_column_type(s, i);
-    const void *p = class == SQLITE_TEXT ? (const void *)sqlite3_column_text(s, i) : class == SQLITE_BLOB ? sqlite3_column_blob(s, i) : NULL;
+    const void *p = class == SQLITE_TEXT   ? (const void *)sqlite3_column_text(s, i)
+                    : class == SQLITE_BLOB ? sqlite3_column_blob(s, i)
+                                           : NULL;
     const size_t n = p != NULL ? (size_t)sqlite3_column_bytes(s, i) : 0;
     if (class == SQLITE_NULL) {
         text_bytes(t, "N", 1);
@@ -225,7 +233,8 @@ static void show(char *out, size_t room, const uint8_t *p, size_t n)
         snprintf(out + at, room - at, "… (%zu)", n);
 }
 
-const char *form_difference(const prop_table *t, const uint8_t *got, size_t ngot, const uint8_t *want, size_t nwant)
+const char *form_difference(const prop_table *t, const uint8_t *got, size_t ngot,
+                            const uint8_t *want, size_t nwant)
 {
     static char out[400];
     for (int i = 0; i < t->n; i++) {
@@ -236,7 +245,8 @@ const char *form_difference(const prop_table *t, const uint8_t *got, size_t ngot
             continue;
         show(shown[0], sizeof shown[0], p, a);
         show(shown[1], sizeof shown[1], q, b);
-        snprintf(out, sizeof out, "%s.%s is %s, SQL says %s", t->name, t->col[i].name, shown[0], shown[1]);
+        snprintf(out, sizeof out, "%s.%s is %s, SQL says %s", t->name, t->col[i].name, shown[0],
+                 shown[1]);
         return out;
     }
     return "no difference";
@@ -254,9 +264,12 @@ static const char *load_sql(const prop_table *t)
     if (t->owner_entity == 0)
         home = "x.id";
     else if (t->owner_entity == RQC_HTTP)
-        home = "coalesce((SELECT h.workspace_id FROM m_http h WHERE h.id = coalesce(x.http_id, zeroblob(16))), zeroblob(16))";
+        home = "coalesce((SELECT h.workspace_id FROM m_http h WHERE h.id = coalesce(x.http_id, "
+               "zeroblob(16))), zeroblob(16))";
     else if (t->owner_entity == RQC_HTTP_RESPONSE)
-        home = "coalesce((SELECT h.workspace_id FROM m_http_response p JOIN m_http h ON h.id = coalesce(p.http_id, zeroblob(16)) WHERE p.id = coalesce(x.response_id, zeroblob(16))), zeroblob(16))";
+        home = "coalesce((SELECT h.workspace_id FROM m_http_response p JOIN m_http h ON h.id = "
+               "coalesce(p.http_id, zeroblob(16)) WHERE p.id = coalesce(x.response_id, "
+               "zeroblob(16))), zeroblob(16))";
     text_add(s, "SELECT ");
     for (int i = 0; i < t->n; i++)
         text_add(s, "x.%s, ", t->col[i].name);

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Our own transactions. What each should do is tried first in SQL, by the oracle's connection, and taken back.
+// Our own transactions. What each should do is tried first in SQL, by the oracle's connection, and
+// taken back.
 #include "tests/property.h"
 
 #include <math.h>
 #include <time.h>
 
-#define WRITES 6
+#define WRITES      6
 #define CLOCK_SLACK 5 // seconds between the trial and the commit
 
 enum { PUT, ADD, PATCH, DELETE };
@@ -23,7 +24,7 @@ typedef struct outcome {
     rqc_err err;
     uint64_t written, skipped, deleted, head;
     uint64_t base; // head before it
-    bool clock; // columns took the time of the trial
+    bool clock;    // columns took the time of the trial
 } outcome;
 
 // Long values point into this; built once.
@@ -33,7 +34,8 @@ static char pool[RQC_LARGE_BYTES + 10001];
 
 static rqc_value own_text(bool null)
 {
-    static const char *const few[] = {"", "a", "b", "Accept", "text/html", "\xc3\xa9\xf0\x9f\x98\x80"};
+    static const char *const few[] = {"",       "a",         "b",
+                                      "Accept", "text/html", "\xc3\xa9\xf0\x9f\x98\x80"};
     const uint32_t kind = below(100);
     if (null && chance(40))
         return rqc_null();
@@ -61,7 +63,8 @@ static uint32_t live(int entity)
 
 static int64_t own_number(void)
 {
-    static const int64_t some[] = {0, 1, 2, 3, -1, 200, 404, INT64_C(1234567890123), INT64_MAX, INT64_MIN};
+    static const int64_t some[] = {0,         1,        2, 3, -1, 200, 404, INT64_C(1234567890123),
+                                   INT64_MAX, INT64_MIN};
     return some[below(sizeof some / sizeof *some)];
 }
 
@@ -72,8 +75,10 @@ static rqc_value own_bool(bool b)
 
 static rqc_value own_real(void)
 {
-    static const double some[] = {0, -0.0, 1, 1.5, 2, 2, -1, 1e300, 0.1, 16777217, INFINITY, -INFINITY};
-    return chance(20) ? rqc_int((int64_t)below(4)) : rqc_real(some[below(sizeof some / sizeof *some)]);
+    static const double some[] = {0,  -0.0,  1,   1.5,      2,        2,
+                                  -1, 1e300, 0.1, 16777217, INFINITY, -INFINITY};
+    return chance(20) ? rqc_int((int64_t)below(4))
+                      : rqc_real(some[below(sizeof some / sizeof *some)]);
 }
 
 static rqc_value own_value(const prop_table *t, const prop_column *c)
@@ -81,7 +86,9 @@ static rqc_value own_value(const prop_table *t, const prop_column *c)
     static const char *const hashes[] = {"", "p1", "p2", "p3"};
     static const char *const versions[] = {"v0", "v1", "v2"};
     switch (c->kind) {
-    case 'o': return own_id(t->owner_entity == RQC_WORKSPACES && chance(90) ? g.ws[below(NWS)] : live(t->owner_entity));
+    case 'o':
+        return own_id(t->owner_entity == RQC_WORKSPACES && chance(90) ? g.ws[below(NWS)]
+                                                                      : live(t->owner_entity));
     case 'P': return chance(50) ? rqc_null() : own_id(live(t->entity));
     case 'F': return chance(70) ? rqc_null() : own_id(live(RQC_FILES));
     case 'X':
@@ -106,7 +113,8 @@ static rqc_value own_value(const prop_table *t, const prop_column *c)
     case 'B': return chance(50) ? rqc_null() : own_bool(chance(50));
     case 'r': return own_real();
     case 'R': return chance(50) ? rqc_null() : own_real();
-    case 'd': return chance(30) ? rqc_null() : rqc_bytes(pool, below(chance(10) ? sizeof pool : 60));
+    case 'd':
+        return chance(30) ? rqc_null() : rqc_bytes(pool, below(chance(10) ? sizeof pool : 60));
     case 'a':
         switch (below(5)) {
         case 0: return rqc_int(own_number());
@@ -136,15 +144,19 @@ static bool lawful(const own_write *w)
     if (t->is_delta < 0 || !is_true(&w->row[t->is_delta]))
         return true;
     const rqc_value *parent = &w->row[t->parent];
-    const bool parent_needed = t->entity != RQC_HTTP_SEARCH_PARAM && t->entity != RQC_HTTP_BODY_FORM;
-    if (parent_needed && (is_type(parent, RQC_NULL) || (is_type(parent, RQC_ABSENT) && w->kind != PATCH)))
+    const bool parent_needed =
+        t->entity != RQC_HTTP_SEARCH_PARAM && t->entity != RQC_HTTP_BODY_FORM;
+    if (parent_needed &&
+        (is_type(parent, RQC_NULL) || (is_type(parent, RQC_ABSENT) && w->kind != PATCH)))
         return false;
     return t->entity != RQC_HTTP || !is_true(&w->row[prop_column_of(t, "is_snapshot")]);
 }
 
 static void make_write(own_write *w)
 {
-    static const uint8_t often[] = {RQC_HTTP, RQC_HTTP, RQC_HTTP, RQC_HTTP_HEADER, RQC_HTTP_BODY_RAW, RQC_HTTP_RESPONSE, RQC_WORKSPACES};
+    static const uint8_t often[] = {RQC_HTTP,        RQC_HTTP,          RQC_HTTP,
+                                    RQC_HTTP_HEADER, RQC_HTTP_BODY_RAW, RQC_HTTP_RESPONSE,
+                                    RQC_WORKSPACES};
     memset(w, 0, sizeof *w);
     w->tab = &prop_tables[chance(60) ? often[below(sizeof often)] : 1 + below(NENTITIES - 1)];
     const uint32_t kind = below(100);
@@ -160,7 +172,8 @@ static void make_write(own_write *w)
             w->row[i] = own_value(w->tab, &w->tab->col[i]);
     }
     const prop_table *t = w->tab;
-    if (t->is_delta >= 0 && is_true(&w->row[t->is_delta]) && !is_type(&w->row[t->parent], RQC_ID) && chance(90))
+    if (t->is_delta >= 0 && is_true(&w->row[t->is_delta]) && !is_type(&w->row[t->parent], RQC_ID) &&
+        chance(90))
         w->row[t->parent] = own_id(live(t->entity));
 }
 
@@ -211,7 +224,8 @@ static bool there(const own_write *w)
 // Changes by others: the transaction knows its own.
 static bool changed_after(const own_write *w, uint64_t base)
 {
-    sqlite3_stmt *s = oracle_sql("SELECT count(*) FROM change_log WHERE entity = ?1 AND id = ?2 AND seq > ?3 AND seq <= ?4");
+    sqlite3_stmt *s = oracle_sql(
+        "SELECT count(*) FROM change_log WHERE entity = ?1 AND id = ?2 AND seq > ?3 AND seq <= ?4");
     sqlite3_bind_int(s, 1, w->tab->entity);
     sqlite3_bind_blob(s, 2, g.ids[w->id], 16, SQLITE_STATIC);
     sqlite3_bind_int64(s, 3, (int64_t)w->if_seq);
@@ -350,19 +364,23 @@ static bool near(const uint8_t *a, size_t na, const uint8_t *b, size_t nb)
     return i >= j && i - j <= CLOCK_SLACK && j > 1700000002;
 }
 
-static void compare_row(const prop_table *t, unsigned id, const prop_state *got, const prop_state *want, bool clock)
+static void compare_row(const prop_table *t, unsigned id, const prop_state *got,
+                        const prop_state *want, bool clock)
 {
     const prop_row *a = &got->rows[t->entity][id], *b = &want->rows[t->entity][id];
     story_blame((int)id);
-    CHECK(C_OWN, a->live == b->live, "%s %s is %s after an own transaction", t->name, id_name(g.ids[id]), a->live ? "there" : "not there");
+    CHECK(C_OWN, a->live == b->live, "%s %s is %s after an own transaction", t->name,
+          id_name(g.ids[id]), a->live ? "there" : "not there");
     if (!a->live || XXH128_isEqual(a->hash, b->hash))
         return;
     for (int i = 0; i < t->n; i++) {
         size_t n, m;
-        const uint8_t *p = form_column(got->bytes + a->at, a->len, i, &n), *q = form_column(want->bytes + b->at, b->len, i, &m);
+        const uint8_t *p = form_column(got->bytes + a->at, a->len, i, &n),
+                      *q = form_column(want->bytes + b->at, b->len, i, &m);
         if (n == m && memcmp(p, q, n) == 0)
             continue;
-        CHECK(C_OWN, clock && near(p, n, q, m), "after an own transaction %s: %s", id_name(g.ids[id]),
+        CHECK(C_OWN, clock && near(p, n, q, m), "after an own transaction %s: %s",
+              id_name(g.ids[id]),
               form_difference(t, got->bytes + a->at, a->len, want->bytes + b->at, b->len));
     }
 }
@@ -399,7 +417,10 @@ static void tell(const own_write *w)
                 text_add(&t, "%02x", ((const uint8_t *)v->p)[k]);
             text_add(&t, "'");
             break;
-        default: text_add(&t, " %s='%.*s'(%u)", name, v->n < 20 ? (int)v->n : 20, (const char *)v->p, v->n); break;
+        default:
+            text_add(&t, " %s='%.*s'(%u)", name, v->n < 20 ? (int)v->n : 20, (const char *)v->p,
+                     v->n);
+            break;
         }
     }
     story_add(t.p);
@@ -435,23 +456,32 @@ static void offend(rqc_txn *t)
     case 1: *v = c->type == 'T' || c->type == 'A' ? rqc_textn("a\0b", 3) : rqc_text("x"); break;
     case 2: *v = c->type == 'T' || c->type == 'A' ? rqc_text("\xff\xfe") : rqc_real(NAN); break;
     case 3: *v = c->type == 'U' ? rqc_bytes(pool, 15) : rqc_id(g.ids[0]); break;
-    default: *v = strchr("PFXVTMNBRHd", c->kind) == NULL ? rqc_null() : c->type == 'B' ? rqc_int(2) : (rqc_value){.type = RQC_LARGE, .n = 16, .p = pool, .u.length = 1}; break;
+    default:
+        *v = strchr("PFXVTMNBRHd", c->kind) == NULL ? rqc_null()
+             : c->type == 'B'                       ? rqc_int(2)
+                              : (rqc_value){.type = RQC_LARGE, .n = 16, .p = pool, .u.length = 1};
+        break;
     }
     const rqc_err rc = give(t, &w);
-    CHECK(C_OWN, rc == RQC_INVALID, "%s of %s with a wrong %s gives %d", names[w.kind], w.tab->name, c->name, (int)rc);
+    CHECK(C_OWN, rc == RQC_INVALID, "%s of %s with a wrong %s gives %d", names[w.kind], w.tab->name,
+          c->name, (int)rc);
     g.cover.invalid++;
 }
 
 static void check_result(const rqc_result *r, const outcome *o)
 {
     CHECK(C_OWN, r->written == o->written && r->skipped == o->skipped && r->deleted == o->deleted,
-          "written %" PRIu64 " skipped %" PRIu64 " deleted %" PRIu64 ", SQL says %" PRIu64 " %" PRIu64 " %" PRIu64, r->written, r->skipped,
-          r->deleted, o->written, o->skipped, o->deleted);
+          "written %" PRIu64 " skipped %" PRIu64 " deleted %" PRIu64 ", SQL says %" PRIu64
+          " %" PRIu64 " %" PRIu64,
+          r->written, r->skipped, r->deleted, o->written, o->skipped, o->deleted);
     CHECK(C_POSITION, r->position.seq >= (uint64_t)oracle_number("SELECT max(seq) FROM change_log"),
           "position %" PRIu64 " is behind the log", r->position.seq);
     CHECK(C_POSITION, r->visible == 1, "the view lags");
-    CHECK(C_POSITION, rqc_read_begin(g.read[0]) == RQC_OK && rqc_read_position(g.read[0]).seq >= r->position.seq,
-          "a read at %" PRIu64 " does not see its own write at %" PRIu64, rqc_read_position(g.read[0]).seq, r->position.seq);
+    CHECK(C_POSITION,
+          rqc_read_begin(g.read[0]) == RQC_OK &&
+              rqc_read_position(g.read[0]).seq >= r->position.seq,
+          "a read at %" PRIu64 " does not see its own write at %" PRIu64,
+          rqc_read_position(g.read[0]).seq, r->position.seq);
     rqc_read_end(g.read[0]);
 }
 
@@ -459,7 +489,8 @@ static void commit(rqc_txn *t, const outcome *o, const prop_state *expect, prop_
 {
     rqc_result r = {.position = {.seq = 77}};
     const rqc_err rc = rqc_commit(t, &r);
-    CHECK(C_OWN, rc == o->err, "commit gives %d (%s), SQL says %d", (int)rc, rqc_txn_error(t), (int)o->err);
+    CHECK(C_OWN, rc == o->err, "commit gives %d (%s), SQL says %d", (int)rc, rqc_txn_error(t),
+          (int)o->err);
     oracle_load(got);
     compare(got, expect, o->clock);
     if (rc == RQC_OK) {
@@ -469,9 +500,11 @@ static void commit(rqc_txn *t, const outcome *o, const prop_state *expect, prop_
     }
     g.cover.own_failed++;
     CHECK(C_OWN, r.position.seq == 77, "a failed commit changed its result");
-    CHECK(C_OWN, got->head == expect->head, "a failed commit left the log at %" PRIu64 ", it was %" PRIu64, got->head, expect->head);
+    CHECK(C_OWN, got->head == expect->head,
+          "a failed commit left the log at %" PRIu64 ", it was %" PRIu64, got->head, expect->head);
     if (chance(20)) // it keeps its writes
-        CHECK(C_OWN, rqc_commit(t, NULL) == o->err, "the second try of a failed commit ends differently");
+        CHECK(C_OWN, rqc_commit(t, NULL) == o->err,
+              "the second try of a failed commit ends differently");
 }
 
 void own_transaction(void)
@@ -490,14 +523,16 @@ void own_transaction(void)
         make_write(w);
         if ((w->kind == PATCH || w->kind == DELETE) && chance(40)) {
             const rqc_record *rec;
-            if (rqc_read_begin(g.read[0]) == RQC_OK && rqc_get(g.read[0], (rqc_entity)w->tab->entity, g.ids[w->id], &rec) == RQC_OK)
+            if (rqc_read_begin(g.read[0]) == RQC_OK &&
+                rqc_get(g.read[0], (rqc_entity)w->tab->entity, g.ids[w->id], &rec) == RQC_OK)
                 w->if_seq = rqc_record_seq(rec) - (chance(20) ? 1u : 0u);
             rqc_read_end(g.read[0]);
         }
         tell(w);
         const rqc_err rc = give(t, w);
         const rqc_err want = w->kind == DELETE || lawful(w) ? RQC_OK : RQC_INVALID;
-        CHECK(C_OWN, rc == want, "%s of %s gives %d (%s), not %d", names[w->kind], w->tab->name, (int)rc, rqc_txn_error(t), (int)want);
+        CHECK(C_OWN, rc == want, "%s of %s gives %d (%s), not %d", names[w->kind], w->tab->name,
+              (int)rc, rqc_txn_error(t), (int)want);
         if (rc != RQC_OK) { // the transaction is as it was
             n--;
             g.cover.invalid++;

@@ -47,8 +47,8 @@ static void sql_numbers(sqlite3_stmt *s, numbers *l)
 
 static void compare(int check, const numbers *got, const numbers *want, const char *what)
 {
-    CHECK(check, got->n == want->n && memcmp(got->id, want->id, got->n * sizeof *got->id) == 0, "%s gives %s, SQL says %s", what,
-          numbers_text(got), numbers_text(want));
+    CHECK(check, got->n == want->n && memcmp(got->id, want->id, got->n * sizeof *got->id) == 0,
+          "%s gives %s, SQL says %s", what, numbers_text(got), numbers_text(want));
 }
 
 static void bind_id(sqlite3_stmt *s, int i, const uint8_t *id)
@@ -69,18 +69,25 @@ static void check_get(rqc_read *r, const prop_state *s, int check, int e, unsign
     const prop_row *want = &s->rows[e][i];
     const rqc_record *rec = NULL;
     const rqc_err rc = rqc_get(r, (rqc_entity)e, g.ids[i], &rec);
-    CHECK(check, rc == (want->live ? RQC_OK : RQC_NOT_FOUND), "get of %s %s gives %d, SQL says it is %s", prop_tables[e].name,
-          id_name(g.ids[i]), (int)rc, want->live ? "there" : "not there");
+    CHECK(check, rc == (want->live ? RQC_OK : RQC_NOT_FOUND),
+          "get of %s %s gives %d, SQL says it is %s", prop_tables[e].name, id_name(g.ids[i]),
+          (int)rc, want->live ? "there" : "not there");
     if (rc != RQC_OK)
         return;
     form.len = 0;
     form_record(&form, rec);
-    CHECK(check, form.len == want->len && memcmp(form.p, s->bytes + want->at, want->len) == 0, "get of %s: %s", id_name(g.ids[i]),
-          form_difference(&prop_tables[e], (const uint8_t *)form.p, form.len, s->bytes + want->at, want->len));
-    CHECK(check, rqc_record_entity(rec) == (rqc_entity)e && memcmp(rqc_record_id(rec), g.ids[i], 16) == 0, "%s has another name", id_name(g.ids[i]));
-    CHECK(check, rqc_record_updated(rec) == want->updated, "update time %" PRId64 ", SQL says %" PRId64, rqc_record_updated(rec), want->updated);
+    CHECK(check, form.len == want->len && memcmp(form.p, s->bytes + want->at, want->len) == 0,
+          "get of %s: %s", id_name(g.ids[i]),
+          form_difference(&prop_tables[e], (const uint8_t *)form.p, form.len, s->bytes + want->at,
+                          want->len));
+    CHECK(check,
+          rqc_record_entity(rec) == (rqc_entity)e && memcmp(rqc_record_id(rec), g.ids[i], 16) == 0,
+          "%s has another name", id_name(g.ids[i]));
+    CHECK(check, rqc_record_updated(rec) == want->updated,
+          "update time %" PRId64 ", SQL says %" PRId64, rqc_record_updated(rec), want->updated);
     const uint64_t seq = rqc_record_seq(rec);
-    CHECK(check, seq > 0 && seq <= rqc_read_position(r).seq, "%s has seq %" PRIu64 " at %" PRIu64, id_name(g.ids[i]), seq, rqc_read_position(r).seq);
+    CHECK(check, seq > 0 && seq <= rqc_read_position(r).seq, "%s has seq %" PRIu64 " at %" PRIu64,
+          id_name(g.ids[i]), seq, rqc_read_position(r).seq);
 }
 
 void check_gets(rqc_read *r, const prop_state *s, int check)
@@ -93,7 +100,8 @@ void check_gets(rqc_read *r, const prop_state *s, int check)
     story_blame(NO_ID);
     const rqc_record *rec;
     static const uint8_t nobody[16] = "nobody has this";
-    CHECK(check, rqc_get(r, (rqc_entity)(1 + below(NENTITIES - 1)), nobody, &rec) == RQC_NOT_FOUND, "an id that nobody has was found");
+    CHECK(check, rqc_get(r, (rqc_entity)(1 + below(NENTITIES - 1)), nobody, &rec) == RQC_NOT_FOUND,
+          "an id that nobody has was found");
 }
 
 // Large values: the bytes from the file are those that the record's hash is of.
@@ -118,9 +126,11 @@ static void check_large(rqc_read *r)
             sqlite3_step(s);
             const rqc_err rc = rqc_large(r, rec, t->col[c].field, &p, &n);
             story_blame((int)i);
-            CHECK(C_LARGE, rc == RQC_OK, "%s.%s of %s cannot be fetched: %d (%s)", t->name, t->col[c].name, id_name(g.ids[i]), (int)rc, rqc_read_error(r));
+            CHECK(C_LARGE, rc == RQC_OK, "%s.%s of %s cannot be fetched: %d (%s)", t->name,
+                  t->col[c].name, id_name(g.ids[i]), (int)rc, rqc_read_error(r));
             const size_t want = (size_t)sqlite3_column_bytes(s, 0);
-            CHECK(C_LARGE, n == want && (n == 0 || memcmp(p, sqlite3_column_blob(s, 0), n) == 0), "%s.%s: %zu bytes, SQL has %zu", t->name, t->col[c].name, n, want);
+            CHECK(C_LARGE, n == want && (n == 0 || memcmp(p, sqlite3_column_blob(s, 0), n) == 0),
+                  "%s.%s: %zu bytes, SQL has %zu", t->name, t->col[c].name, n, want);
             g.cover.large += v.type == RQC_LARGE;
             free(p);
             sqlite3_reset(s);
@@ -142,27 +152,34 @@ static void check_workspaces(rqc_read *r)
 
 // ---- Requests by time ----
 
-static const char *walk_text(const char *what, const uint8_t *ws, int64_t since, int64_t until, const char *method, uint32_t limit)
+static const char *walk_text(const char *what, const uint8_t *ws, int64_t since, int64_t until,
+                             const char *method, uint32_t limit)
 {
     static char out[200];
-    snprintf(out, sizeof out, "%s of %s, %" PRId64 " to %" PRId64 ", method %s, limit %u", what, id_name(ws), since, until, method != NULL ? method : "any", limit);
+    snprintf(out, sizeof out, "%s of %s, %" PRId64 " to %" PRId64 ", method %s, limit %u", what,
+             id_name(ws), since, until, method != NULL ? method : "any", limit);
     return out;
 }
 
-// `updates` false: rqc_page; true: rqc_updates. A walk by pages, and its first page without a cursor.
+// `updates` false: rqc_page; true: rqc_updates. A walk by pages, and its first page without a
+// cursor.
 static void check_walk(rqc_read *r, bool updates)
 {
     static rqc_list list = RQC_LIST_INIT;
     const uint8_t *ws = some_workspace();
-    const int64_t until = chance(50) ? RQC_ANY_TIME : some_time(), since = chance(50) ? INT64_MIN : some_time();
+    const int64_t until = chance(50) ? RQC_ANY_TIME : some_time(),
+                  since = chance(50) ? INT64_MIN : some_time();
     const char *method = chance(50) ? NULL : some_method();
     const uint32_t limit = chance(50) ? 1 + below(4) : chance(80) ? NIDS : RQC_PAGE_MAX;
     const int check = updates ? C_UPDATES : C_PAGE;
     const char *what = walk_text(updates ? "updates" : "pages", ws, since, until, method, limit);
-    sqlite3_stmt *s = oracle_sql(updates ? "SELECT id FROM m_http WHERE coalesce(workspace_id, zeroblob(16)) = ?1 AND NOT is_snapshot AND updated_at > ?4 AND updated_at <= ?2 "
-                                           "AND (?3 IS NULL OR method = ?3) ORDER BY updated_at, id"
-                                         : "SELECT id FROM m_http WHERE coalesce(workspace_id, zeroblob(16)) = ?1 AND NOT is_snapshot AND NOT is_delta AND updated_at <= ?2 "
-                                           "AND (?3 IS NULL OR method = ?3) ORDER BY updated_at DESC, id");
+    sqlite3_stmt *s =
+        oracle_sql(updates ? "SELECT id FROM m_http WHERE coalesce(workspace_id, zeroblob(16)) = "
+                             "?1 AND NOT is_snapshot AND updated_at > ?4 AND updated_at <= ?2 "
+                             "AND (?3 IS NULL OR method = ?3) ORDER BY updated_at, id"
+                           : "SELECT id FROM m_http WHERE coalesce(workspace_id, zeroblob(16)) = "
+                             "?1 AND NOT is_snapshot AND NOT is_delta AND updated_at <= ?2 "
+                             "AND (?3 IS NULL OR method = ?3) ORDER BY updated_at DESC, id");
     bind_id(s, 1, ws);
     sqlite3_bind_int64(s, 2, until);
     if (method != NULL)
@@ -174,14 +191,19 @@ static void check_walk(rqc_read *r, bool updates)
     rqc_page_cursor cursor = RQC_PAGE_CURSOR_INIT;
     while (cursor.state != 2) {
         const unsigned before = got.n;
-        const rqc_err rc = updates ? rqc_updates(r, ws, since, until, method, limit, &cursor, &list) : rqc_page(r, ws, until, method, limit, &cursor, &list);
+        const rqc_err rc = updates ? rqc_updates(r, ws, since, until, method, limit, &cursor, &list)
+                                   : rqc_page(r, ws, until, method, limit, &cursor, &list);
         CHECK(check, rc == RQC_OK, "%s: %s", what, rqc_read_error(r));
         add_list(&got, &list);
-        CHECK(check, list.n <= limit && (list.n == limit || cursor.state == 2) && got.n <= want.n, "%s: %zu in a page, %u of %u altogether: %s", what, list.n, got.n, want.n, numbers_text(&got));
-        CHECK(check, cursor.state == 2 || (cursor.state == 1 && got.n > before), "%s does not go on", what);
+        CHECK(check, list.n <= limit && (list.n == limit || cursor.state == 2) && got.n <= want.n,
+              "%s: %zu in a page, %u of %u altogether: %s", what, list.n, got.n, want.n,
+              numbers_text(&got));
+        CHECK(check, cursor.state == 2 || (cursor.state == 1 && got.n > before),
+              "%s does not go on", what);
     }
     compare(check, &got, &want, what);
-    const rqc_err rc = updates ? rqc_updates(r, ws, since, until, method, limit, NULL, &list) : rqc_page(r, ws, until, method, limit, NULL, &list);
+    const rqc_err rc = updates ? rqc_updates(r, ws, since, until, method, limit, NULL, &list)
+                               : rqc_page(r, ws, until, method, limit, NULL, &list);
     CHECK(check, rc == RQC_OK, "%s: %s", what, rqc_read_error(r));
     add_list(&first, &list);
     want.n = want.n < limit ? want.n : limit;
@@ -207,19 +229,34 @@ static void check_counts(rqc_read *r)
     const int64_t time = chance(30) ? RQC_ANY_TIME : some_time();
     uint64_t n = UINT64_MAX;
     CHECK(C_COUNT, rqc_count(r, ws, time, &n) == RQC_OK, "count: %s", rqc_read_error(r));
-    const int64_t want = http_number("SELECT count(*) FROM m_http WHERE coalesce(workspace_id, zeroblob(16)) = ?1 AND NOT is_snapshot AND NOT is_delta AND updated_at <= ?2", ws, time);
-    CHECK(C_COUNT, n == (uint64_t)want, "count of %s until %" PRId64 " is %" PRIu64 ", SQL says %" PRId64, id_name(ws), time, n, want);
+    const int64_t want =
+        http_number("SELECT count(*) FROM m_http WHERE coalesce(workspace_id, zeroblob(16)) = ?1 "
+                    "AND NOT is_snapshot AND NOT is_delta AND updated_at <= ?2",
+                    ws, time);
+    CHECK(C_COUNT, n == (uint64_t)want,
+          "count of %s until %" PRId64 " is %" PRIu64 ", SQL says %" PRId64, id_name(ws), time, n,
+          want);
     rqc_metrics m = {0};
     CHECK(C_METRICS, rqc_metrics_read(r, ws, time, &m) == RQC_OK, "metrics: %s", rqc_read_error(r));
-    sqlite3_stmt *s = oracle_sql("SELECT count(*), total(is_delta), total(updated_at > ?2), max(updated_at), min(updated_at) FROM m_http WHERE coalesce(workspace_id, zeroblob(16)) = ?1");
+    sqlite3_stmt *s =
+        oracle_sql("SELECT count(*), total(is_delta), total(updated_at > ?2), max(updated_at), "
+                   "min(updated_at) FROM m_http WHERE coalesce(workspace_id, zeroblob(16)) = ?1");
     bind_id(s, 1, ws);
     sqlite3_bind_int64(s, 2, time);
     sqlite3_step(s);
-    const uint64_t total = (uint64_t)sqlite3_column_int64(s, 0), delta = (uint64_t)sqlite3_column_int64(s, 1);
-    CHECK(C_METRICS, m.total == total && m.delta == delta && m.base == total - delta && m.recent == (uint64_t)sqlite3_column_int64(s, 2) && (m.has_times != 0) == (total > 0) &&
-              m.latest == sqlite3_column_int64(s, 3) && m.earliest == sqlite3_column_int64(s, 4),
-          "metrics of %s since %" PRId64 ": %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 ", SQL says %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64 " %" PRId64 " %" PRId64, id_name(ws), time, m.total,
-          m.base, m.delta, m.recent, m.latest, m.earliest, total, total - delta, delta, (int64_t)sqlite3_column_int64(s, 2), (int64_t)sqlite3_column_int64(s, 3), (int64_t)sqlite3_column_int64(s, 4));
+    const uint64_t total = (uint64_t)sqlite3_column_int64(s, 0),
+                   delta = (uint64_t)sqlite3_column_int64(s, 1);
+    CHECK(C_METRICS,
+          m.total == total && m.delta == delta && m.base == total - delta &&
+              m.recent == (uint64_t)sqlite3_column_int64(s, 2) &&
+              (m.has_times != 0) == (total > 0) && m.latest == sqlite3_column_int64(s, 3) &&
+              m.earliest == sqlite3_column_int64(s, 4),
+          "metrics of %s since %" PRId64 ": %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
+          " %" PRId64 " %" PRId64 ", SQL says %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRId64
+          " %" PRId64 " %" PRId64,
+          id_name(ws), time, m.total, m.base, m.delta, m.recent, m.latest, m.earliest, total,
+          total - delta, delta, (int64_t)sqlite3_column_int64(s, 2),
+          (int64_t)sqlite3_column_int64(s, 3), (int64_t)sqlite3_column_int64(s, 4));
     sqlite3_reset(s);
 }
 
@@ -231,20 +268,29 @@ static void check_activity(rqc_read *r)
     const size_t max = 1 + below(4);
     rqc_activity days[5];
     size_t n = 99;
-    CHECK(C_ACTIVITY, rqc_activity_read(r, ws, since, days, max, &n) == RQC_OK, "activity: %s", rqc_read_error(r));
-    sqlite3_stmt *s = oracle_sql("SELECT CAST(strftime('%s', d) AS INTEGER) / 86400, count(*), total(is_delta) FROM (SELECT date(updated_at, 'unixepoch') AS d, is_delta FROM m_http "
-                                 "WHERE coalesce(workspace_id, zeroblob(16)) = ?1 AND updated_at >= ?2) WHERE d IS NOT NULL GROUP BY d ORDER BY 1 DESC LIMIT ?3");
+    CHECK(C_ACTIVITY, rqc_activity_read(r, ws, since, days, max, &n) == RQC_OK, "activity: %s",
+          rqc_read_error(r));
+    sqlite3_stmt *s =
+        oracle_sql("SELECT CAST(strftime('%s', d) AS INTEGER) / 86400, count(*), total(is_delta) "
+                   "FROM (SELECT date(updated_at, 'unixepoch') AS d, is_delta FROM m_http "
+                   "WHERE coalesce(workspace_id, zeroblob(16)) = ?1 AND updated_at >= ?2) WHERE d "
+                   "IS NOT NULL GROUP BY d ORDER BY 1 DESC LIMIT ?3");
     bind_id(s, 1, ws);
     sqlite3_bind_int64(s, 2, since);
     sqlite3_bind_int64(s, 3, (int64_t)max);
     size_t i = 0;
     for (; sqlite3_step(s) == SQLITE_ROW; i++) {
-        const uint64_t all = (uint64_t)sqlite3_column_int64(s, 1), deltas = (uint64_t)sqlite3_column_int64(s, 2);
-        CHECK(C_ACTIVITY, i < n && days[i].day == sqlite3_column_int64(s, 0) && days[i].changes == all && days[i].deltas == deltas && days[i].bases == all - deltas,
-              "activity of %s since %" PRId64 ": day %zu of %zu is wrong", id_name(ws), since, i, n);
+        const uint64_t all = (uint64_t)sqlite3_column_int64(s, 1),
+                       deltas = (uint64_t)sqlite3_column_int64(s, 2);
+        CHECK(C_ACTIVITY,
+              i < n && days[i].day == sqlite3_column_int64(s, 0) && days[i].changes == all &&
+                  days[i].deltas == deltas && days[i].bases == all - deltas,
+              "activity of %s since %" PRId64 ": day %zu of %zu is wrong", id_name(ws), since, i,
+              n);
     }
     sqlite3_reset(s);
-    CHECK(C_ACTIVITY, i == n, "activity of %s since %" PRId64 " has %zu days, SQL says %zu", id_name(ws), since, n, i);
+    CHECK(C_ACTIVITY, i == n, "activity of %s since %" PRId64 " has %zu days, SQL says %zu",
+          id_name(ws), since, n, i);
 }
 
 // ---- Lists of ids ----
@@ -263,7 +309,8 @@ static size_t some_ids(uint8_t ids[MANY][16], bool twice)
 }
 
 // SQL with the ids in place of %s.
-static sqlite3_stmt *with_ids(const char *before, const uint8_t (*ids)[16], size_t n, const char *after)
+static sqlite3_stmt *with_ids(const char *before, const uint8_t (*ids)[16], size_t n,
+                              const char *after)
 {
     sqlite3_stmt *s;
     text sql = {0};
@@ -286,20 +333,26 @@ static void check_lists(rqc_read *r)
     static rqc_list list = RQC_LIST_INIT;
     uint8_t ids[MANY][16];
     const size_t n = some_ids(ids, true);
-    const int64_t until = chance(50) ? RQC_ANY_TIME : some_time(), since = chance(50) ? INT64_MIN : some_time();
+    const int64_t until = chance(50) ? RQC_ANY_TIME : some_time(),
+                  since = chance(50) ? INT64_MIN : some_time();
     const uint8_t(*const list_of)[16] = (const uint8_t(*)[16])ids;
     numbers want, got = {.n = 0};
-    CHECK(C_BATCH, rqc_batch(r, list_of, n, until, &list) == RQC_OK, "batch: %s", rqc_read_error(r));
+    CHECK(C_BATCH, rqc_batch(r, list_of, n, until, &list) == RQC_OK, "batch: %s",
+          rqc_read_error(r));
     add_list(&got, &list);
-    sqlite3_stmt *s = with_ids("SELECT id FROM m_http WHERE id IN", list_of, n, "AND updated_at <= ?1 ORDER BY updated_at DESC, id");
+    sqlite3_stmt *s = with_ids("SELECT id FROM m_http WHERE id IN", list_of, n,
+                               "AND updated_at <= ?1 ORDER BY updated_at DESC, id");
     sqlite3_bind_int64(s, 1, until);
     sql_numbers(s, &want);
     compare(C_BATCH, &got, &want, "batch");
     sqlite3_finalize(s);
     got.n = 0;
-    CHECK(C_DELTAS, rqc_deltas(r, list_of, n, since, until, &list) == RQC_OK, "deltas: %s", rqc_read_error(r));
+    CHECK(C_DELTAS, rqc_deltas(r, list_of, n, since, until, &list) == RQC_OK, "deltas: %s",
+          rqc_read_error(r));
     add_list(&got, &list);
-    s = with_ids("SELECT id FROM m_http WHERE parent_http_id IN", list_of, n, "AND is_delta AND updated_at > ?1 AND updated_at <= ?2 ORDER BY parent_http_id, updated_at, id");
+    s = with_ids("SELECT id FROM m_http WHERE parent_http_id IN", list_of, n,
+                 "AND is_delta AND updated_at > ?1 AND updated_at <= ?2 ORDER BY parent_http_id, "
+                 "updated_at, id");
     sqlite3_bind_int64(s, 1, since);
     sqlite3_bind_int64(s, 2, until);
     sql_numbers(s, &want);
@@ -319,17 +372,25 @@ static void check_children(rqc_read *r)
     const int64_t until = chance(50) ? RQC_ANY_TIME : some_time();
     const bool all = chance(50);
     char before[120], after[200], what[120];
-    snprintf(before, sizeof before, "SELECT id FROM m_%s WHERE coalesce(%s, zeroblob(16)) IN", t->name, t->col[t->owner].name);
-    const char *time = t->updated >= 0 ? t->col[t->updated].name : "NULL"; // without one nothing is too new
-    snprintf(after, sizeof after, "AND (%s IS NULL OR %s <= ?1) AND (?2 OR %s) ORDER BY coalesce(%s, zeroblob(16)), %s DESC, id", time, time, t->enabled >= 0 ? t->col[t->enabled].name : "1", t->col[t->owner].name, time);
-    snprintf(what, sizeof what, "children %s until %" PRId64 "%s", t->name, until, all ? " all" : "");
+    snprintf(before, sizeof before, "SELECT id FROM m_%s WHERE coalesce(%s, zeroblob(16)) IN",
+             t->name, t->col[t->owner].name);
+    const char *time =
+        t->updated >= 0 ? t->col[t->updated].name : "NULL"; // without one nothing is too new
+    snprintf(after, sizeof after,
+             "AND (%s IS NULL OR %s <= ?1) AND (?2 OR %s) ORDER BY coalesce(%s, zeroblob(16)), %s "
+             "DESC, id",
+             time, time, t->enabled >= 0 ? t->col[t->enabled].name : "1", t->col[t->owner].name,
+             time);
+    snprintf(what, sizeof what, "children %s until %" PRId64 "%s", t->name, until,
+             all ? " all" : "");
     sqlite3_stmt *s = with_ids(before, list_of, n, after);
     sqlite3_bind_int64(s, 1, until);
     sqlite3_bind_int(s, 2, all);
     numbers want, got = {.n = 0};
     sql_numbers(s, &want);
     sqlite3_finalize(s);
-    CHECK(C_CHILDREN, rqc_children(r, (rqc_entity)e, list_of, n, until, all, &list) == RQC_OK, "%s: %s", what, rqc_read_error(r));
+    CHECK(C_CHILDREN, rqc_children(r, (rqc_entity)e, list_of, n, until, all, &list) == RQC_OK,
+          "%s: %s", what, rqc_read_error(r));
     add_list(&got, &list);
     compare(C_CHILDREN, &got, &want, what);
     rqc_list_free(&list);

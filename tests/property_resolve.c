@@ -39,13 +39,15 @@ static bool is_override(const prop_column *c)
     return strncmp(c->name, "delta_", 6) == 0;
 }
 
-static void compare_value(int check, const prop_table *t, int column, const rqc_value *got, const uint8_t *want, size_t n, const char *what)
+static void compare_value(int check, const prop_table *t, int column, const rqc_value *got,
+                          const uint8_t *want, size_t n, const char *what)
 {
     static text form;
     form.len = 0;
     form_value(&form, got);
-    CHECK(check, form.len == n && memcmp(form.p, want, n) == 0, "%s: %s.%s is %c (%zu bytes), SQL says %c (%zu bytes)", what, t->name, t->col[column].name, *form.p, form.len,
-          (char)*want, n);
+    CHECK(check, form.len == n && memcmp(form.p, want, n) == 0,
+          "%s: %s.%s is %c (%zu bytes), SQL says %c (%zu bytes)", what, t->name,
+          t->col[column].name, *form.p, form.len, (char)*want, n);
 }
 
 // ---- Chains ----
@@ -57,9 +59,12 @@ static unsigned hex_digit(unsigned char c)
 
 static unsigned sql_chain(const uint8_t *base, int64_t until, int ids[DEEP])
 {
-    sqlite3_stmt *s = oracle_sql("WITH RECURSIVE c (id, depth, updated, path) AS (SELECT id, 0, updated_at, hex(id) FROM m_http WHERE id = ?1 AND NOT is_delta "
-                                 "UNION ALL SELECT h.id, c.depth + 1, h.updated_at, c.path || hex(h.id) FROM m_http h JOIN c ON h.parent_http_id = c.id "
-                                 "WHERE h.is_delta AND h.updated_at <= ?2) SELECT path FROM c ORDER BY depth DESC, updated DESC, id DESC LIMIT 1");
+    sqlite3_stmt *s = oracle_sql("WITH RECURSIVE c (id, depth, updated, path) AS (SELECT id, 0, "
+                                 "updated_at, hex(id) FROM m_http WHERE id = ?1 AND NOT is_delta "
+                                 "UNION ALL SELECT h.id, c.depth + 1, h.updated_at, c.path || "
+                                 "hex(h.id) FROM m_http h JOIN c ON h.parent_http_id = c.id "
+                                 "WHERE h.is_delta AND h.updated_at <= ?2) SELECT path FROM c "
+                                 "ORDER BY depth DESC, updated DESC, id DESC LIMIT 1");
     sqlite3_bind_blob(s, 1, base, 16, SQLITE_TRANSIENT);
     sqlite3_bind_int64(s, 2, until);
     unsigned n = 0;
@@ -68,7 +73,8 @@ static unsigned sql_chain(const uint8_t *base, int64_t until, int ids[DEEP])
         for (; p[32 * n] != 0; n++) {
             uint8_t id[16];
             for (unsigned i = 0; i < 16; i++)
-                id[i] = (uint8_t)(hex_digit(p[32 * n + 2 * i]) << 4 | hex_digit(p[32 * n + 2 * i + 1]));
+                id[i] =
+                    (uint8_t)(hex_digit(p[32 * n + 2 * i]) << 4 | hex_digit(p[32 * n + 2 * i + 1]));
             ids[n] = id_number(id);
         }
     }
@@ -84,7 +90,8 @@ static void check_chain_fields(const rqc_list *chain, const int *ids, unsigned n
         const bool hash = strcmp(t->col[c].name, "content_hash") == 0;
         const sql_row base = row_of(RQC_HTTP, ids[0]), last = row_of(RQC_HTTP, ids[n - 1]);
         size_t len;
-        const uint8_t *want = form_column(over >= 0 || hash ? base.form : last.form, over >= 0 || hash ? base.len : last.len, c, &len);
+        const uint8_t *want = form_column(over >= 0 || hash ? base.form : last.form,
+                                          over >= 0 || hash ? base.len : last.len, c, &len);
         for (unsigned i = 1; i < n && (over >= 0 || hash); i++) {
             const sql_row delta = row_of(RQC_HTTP, ids[i]);
             size_t m;
@@ -110,8 +117,11 @@ static void check_chain(rqc_read *r)
     bool same = list.n == n;
     for (unsigned i = 0; i < n && same; i++)
         same = id_number(rqc_record_id(list.items[i])) == ids[i];
-    CHECK(C_CHAIN, same, "the chain of %s until %" PRId64 " has %zu records and ends with %s, SQL says %u and %s", id_name(base), until, list.n,
-          list.n > 0 ? id_name(rqc_record_id(list.items[list.n - 1])) : "nothing", n, n > 0 ? id_name(g.ids[ids[n - 1]]) : "nothing");
+    CHECK(C_CHAIN, same,
+          "the chain of %s until %" PRId64 " has %zu records and ends with %s, SQL says %u and %s",
+          id_name(base), until, list.n,
+          list.n > 0 ? id_name(rqc_record_id(list.items[list.n - 1])) : "nothing", n,
+          n > 0 ? id_name(g.ids[ids[n - 1]]) : "nothing");
     if (n > 0)
         check_chain_fields(&list, ids, n);
     g.cover.deep_chains += n > 2;
@@ -122,7 +132,9 @@ static void check_chain(rqc_read *r)
 static unsigned sql_children(const prop_table *t, const uint8_t *owner, sql_row rows[NIDS])
 {
     char sql[200];
-    snprintf(sql, sizeof sql, "SELECT id FROM m_%s WHERE coalesce(%s, zeroblob(16)) = ?1 ORDER BY %s, id", t->name, t->col[t->owner].name, t->order >= 0 ? t->col[t->order].name : "1");
+    snprintf(sql, sizeof sql,
+             "SELECT id FROM m_%s WHERE coalesce(%s, zeroblob(16)) = ?1 ORDER BY %s, id", t->name,
+             t->col[t->owner].name, t->order >= 0 ? t->col[t->order].name : "1");
     sqlite3_stmt *s = oracle_sql(sql);
     sqlite3_bind_blob(s, 1, owner, 16, SQLITE_TRANSIENT);
     unsigned n = 0;
@@ -133,10 +145,14 @@ static unsigned sql_children(const prop_table *t, const uint8_t *owner, sql_row 
 }
 
 // One resolved record: `row` overridden by `over`, the last first in force.
-static void check_item(const prop_table *t, const rqc_item *item, const sql_row *row, const sql_row *over, unsigned nover, rqc_origin origin, const char *what)
+static void check_item(const prop_table *t, const rqc_item *item, const sql_row *row,
+                       const sql_row *over, unsigned nover, rqc_origin origin, const char *what)
 {
-    CHECK(C_RESOLVE, id_number(rqc_record_id(item->record)) == row->id && item->origin == origin && item->nover == nover,
-          "%s: record %s origin %d with %u overrides, SQL says %s origin %d with %u", what, id_name(rqc_record_id(item->record)), (int)item->origin, item->nover,
+    CHECK(C_RESOLVE,
+          id_number(rqc_record_id(item->record)) == row->id && item->origin == origin &&
+              item->nover == nover,
+          "%s: record %s origin %d with %u overrides, SQL says %s origin %d with %u", what,
+          id_name(rqc_record_id(item->record)), (int)item->origin, item->nover,
           id_name(g.ids[row->id]), (int)origin, nover);
     for (int c = 0; c < t->n; c++) {
         size_t len;
@@ -170,10 +186,12 @@ static int parent_number(const prop_table *t, const sql_row *r)
     return *p == 'U' ? id_number(p + 1) : NO_ID;
 }
 
-static void check_overlay(const prop_table *t, const rqc_items *got, const uint8_t *base, const uint8_t *delta)
+static void check_overlay(const prop_table *t, const rqc_items *got, const uint8_t *base,
+                          const uint8_t *delta)
 {
     sql_row rows[NIDS], more[NIDS];
-    const unsigned n = sql_children(t, base, rows), m = delta != NULL ? sql_children(t, delta, more) : 0;
+    const unsigned n = sql_children(t, base, rows),
+                   m = delta != NULL ? sql_children(t, delta, more) : 0;
     unsigned at = 0;
     for (unsigned i = 0; i < n; i++, at++) {
         sql_row over[NIDS];
@@ -184,7 +202,8 @@ static void check_overlay(const prop_table *t, const rqc_items *got, const uint8
                 over[nover++] = more[k];
             }
         CHECK(C_RESOLVE, at < got->n, "resolved %s end early", t->name);
-        check_item(t, &got->items[at], &rows[i], over, nover, nover > 0 ? RQC_ORIGIN_OVERRIDE : RQC_ORIGIN_BASE, "overlay");
+        check_item(t, &got->items[at], &rows[i], over, nover,
+                   nover > 0 ? RQC_ORIGIN_OVERRIDE : RQC_ORIGIN_BASE, "overlay");
         g.cover.overrides += nover;
     }
     for (unsigned k = 0; k < m; k++)
@@ -198,7 +217,8 @@ static void check_overlay(const prop_table *t, const rqc_items *got, const uint8
 // True where the column holds bytes, and not none.
 static bool has_bytes(const sql_row *r, const char *name, const uint8_t **ret, size_t *ret_len)
 {
-    *ret = form_column(r->form, r->len, prop_column_of(&prop_tables[RQC_HTTP_BODY_RAW], name), ret_len);
+    *ret = form_column(r->form, r->len, prop_column_of(&prop_tables[RQC_HTTP_BODY_RAW], name),
+                       ret_len);
     return **ret == 'L' || (**ret == 'Y' && *ret_len > 5);
 }
 
@@ -206,11 +226,15 @@ static void check_body(const rqc_resolved *m, const uint8_t *base, const uint8_t
 {
     const prop_table *t = &prop_tables[RQC_HTTP_BODY_RAW];
     sql_row b[NIDS], d[NIDS];
-    const bool has_base = sql_children(t, base, b) > 0, has_delta = delta != NULL && sql_children(t, delta, d) > 0;
-    CHECK(C_RESOLVE, m->raw.present == (has_base || has_delta), "a body is %s", m->raw.present ? "there" : "missing");
+    const bool has_base = sql_children(t, base, b) > 0,
+               has_delta = delta != NULL && sql_children(t, delta, d) > 0;
+    CHECK(C_RESOLVE, m->raw.present == (has_base || has_delta), "a body is %s",
+          m->raw.present ? "there" : "missing");
     if (!has_base && !has_delta)
         return;
-    CHECK(C_RESOLVE, has_base ? m->raw.id != NULL && id_number(m->raw.id) == b->id : m->raw.id == NULL, "the body has another id");
+    CHECK(C_RESOLVE,
+          has_base ? m->raw.id != NULL && id_number(m->raw.id) == b->id : m->raw.id == NULL,
+          "the body has another id");
     const uint8_t *want;
     size_t len, n;
     const char *codec = "compression_type";
@@ -226,15 +250,19 @@ static void check_body(const rqc_resolved *m, const uint8_t *base, const uint8_t
         some = has_bytes(from, "raw_data", &want, &len);
     }
     compare_value(C_RESOLVE, t, prop_column_of(t, "raw_data"), &m->raw.bytes, want, len, "body");
-    const rqc_origin origin = !has_base ? RQC_ORIGIN_ADDITION : overridden ? RQC_ORIGIN_OVERRIDE : RQC_ORIGIN_BASE;
-    CHECK(C_RESOLVE, m->raw.origin == origin, "the body's origin is %d, not %d", (int)m->raw.origin, (int)origin);
+    const rqc_origin origin = !has_base    ? RQC_ORIGIN_ADDITION
+                              : overridden ? RQC_ORIGIN_OVERRIDE
+                                           : RQC_ORIGIN_BASE;
+    CHECK(C_RESOLVE, m->raw.origin == origin, "the body's origin is %d, not %d", (int)m->raw.origin,
+          (int)origin);
     if (!some)
         return;
     int64_t compression = 0;
     const uint8_t *p = form_column(from->form, from->len, prop_column_of(t, codec), &n);
     if (*p == 'I')
         memcpy(&compression, p + 1, sizeof compression);
-    CHECK(C_RESOLVE, m->raw.compression == compression, "the body's codec is %" PRId64 ", not %" PRId64, m->raw.compression, compression);
+    CHECK(C_RESOLVE, m->raw.compression == compression,
+          "the body's codec is %" PRId64 ", not %" PRId64, m->raw.compression, compression);
     const rqc_value v = rqc_field(m->raw.source, m->raw.source_field);
     compare_value(C_RESOLVE, t, prop_column_of(t, "raw_data"), &v, want, len, "source of the body");
 }
@@ -263,12 +291,14 @@ static void check_overlays(rqc_read *r)
     }
     const uint8_t *base_id = g.ids[base], *delta_id = delta != NO_ID ? g.ids[delta] : NULL;
     const rqc_err rc = rqc_resolve(r, base_id, delta_id, &m), want = sql_verdict(base, delta);
-    CHECK(C_RESOLVE, rc == want, "resolve of %s with %s gives %d, not %d", id_name(base_id), delta_id != NULL ? id_name(delta_id) : "nothing", (int)rc, (int)want);
+    CHECK(C_RESOLVE, rc == want, "resolve of %s with %s gives %d, not %d", id_name(base_id),
+          delta_id != NULL ? id_name(delta_id) : "nothing", (int)rc, (int)want);
     if (rc != RQC_OK)
         return;
     story_blame(base);
     const sql_row b = row_of(RQC_HTTP, base), d = row_of(RQC_HTTP, delta != NO_ID ? delta : base);
-    check_item(t, &m.http, &b, &d, delta != NO_ID, delta != NO_ID ? RQC_ORIGIN_OVERRIDE : RQC_ORIGIN_BASE, "resolved request");
+    check_item(t, &m.http, &b, &d, delta != NO_ID,
+               delta != NO_ID ? RQC_ORIGIN_OVERRIDE : RQC_ORIGIN_BASE, "resolved request");
     check_overlay(&prop_tables[RQC_HTTP_HEADER], &m.headers, base_id, delta_id);
     check_overlay(&prop_tables[RQC_HTTP_SEARCH_PARAM], &m.params, base_id, delta_id);
     check_overlay(&prop_tables[RQC_HTTP_BODY_FORM], &m.form, base_id, delta_id);

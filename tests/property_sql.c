@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What another program might do to the database: random statements in every form that SQLite has for changing rows.
+// What another program might do to the database: random statements in every form that SQLite has
+// for changing rows.
 #include "tests/property.h"
 
 // ---- Values ----
@@ -42,7 +43,15 @@ static uint32_t owner_id(const prop_table *t)
 
 static void some_text(text *t)
 {
-    static const char *const few[] = {"''", "'a'", "'b'", "'Accept'", "'text/html'", "'é'", "CAST(x'fffe41' AS TEXT)", "CAST(x'c3' AS TEXT)", "CAST(x'610062' AS TEXT)"};
+    static const char *const few[] = {"''",
+                                      "'a'",
+                                      "'b'",
+                                      "'Accept'",
+                                      "'text/html'",
+                                      "'é'",
+                                      "CAST(x'fffe41' AS TEXT)",
+                                      "CAST(x'c3' AS TEXT)",
+                                      "CAST(x'610062' AS TEXT)"};
     const uint32_t kind = below(100);
     if (kind < 85)
         text_add(t, "%s", few[below(sizeof few / sizeof *few)]);
@@ -61,28 +70,68 @@ static void some_blob(text *t)
     case 1: text_add(t, "x''"); break;
     case 2: text_add(t, "x'00'"); break;
     case 3: text_add(t, "zeroblob(%u)", 1 + below(3000)); break;
-    case 4: text_add(t, "CAST(printf('%%.*c', %u, '%c') AS BLOB)", RQC_LARGE_BYTES - 1 + below(3), (int)('p' + below(3))); break;
-    case 5: text_add(t, "CAST(printf('%%.*c', %u, 'q') AS BLOB)", RQC_LARGE_BYTES + below(9000)); break;
+    case 4:
+        text_add(t, "CAST(printf('%%.*c', %u, '%c') AS BLOB)", RQC_LARGE_BYTES - 1 + below(3),
+                 (int)('p' + below(3)));
+        break;
+    case 5:
+        text_add(t, "CAST(printf('%%.*c', %u, 'q') AS BLOB)", RQC_LARGE_BYTES + below(9000));
+        break;
     default: text_add(t, "x'1f8b08%02x'", below(256)); break;
     }
 }
 
-static const char *const numbers[] = {"0", "1", "2", "3", "-1", "200", "404", "1234567890123", "9223372036854775807", "-9223372036854775808"};
-static const char *const times[] = {"0", "1", "1000", "1000", "1001", "1001", "1002", "1003", "1004", "-3", "1700000000", "1700000001", "1700090000", "1700000000000", "1700000000001", "-9223372036854775808", "9223372036854775807", "unixepoch()"};
-static const char *const reals[] = {"0", "0.0", "-0.0", "1", "1.5", "2", "2", "3.25", "-1", "1e300", "9e999", "-9e999", "0.1", "16777217.0", "16777216.0"};
-static const char *const odd[] = {"'abc'", "'12x'", "' 7'", "3.75", "-2.5", "1e300", "x'3132'", "x''", "''", "'1e2'", "2", "0.5", "'0.5'", "-9e999", "'true'"};
+static const char *const numbers[] = {"0",
+                                      "1",
+                                      "2",
+                                      "3",
+                                      "-1",
+                                      "200",
+                                      "404",
+                                      "1234567890123",
+                                      "9223372036854775807",
+                                      "-9223372036854775808"};
+static const char *const times[] = {"0",
+                                    "1",
+                                    "1000",
+                                    "1000",
+                                    "1001",
+                                    "1001",
+                                    "1002",
+                                    "1003",
+                                    "1004",
+                                    "-3",
+                                    "1700000000",
+                                    "1700000001",
+                                    "1700090000",
+                                    "1700000000000",
+                                    "1700000000001",
+                                    "-9223372036854775808",
+                                    "9223372036854775807",
+                                    "unixepoch()"};
+static const char *const reals[] = {"0",     "0.0",    "-0.0", "1",          "1.5",
+                                    "2",     "2",      "3.25", "-1",         "1e300",
+                                    "9e999", "-9e999", "0.1",  "16777217.0", "16777216.0"};
+static const char *const odd[] = {"'abc'", "'12x'",   "' 7'",  "3.75",   "-2.5",
+                                  "1e300", "x'3132'", "x''",   "''",     "'1e2'",
+                                  "2",     "0.5",     "'0.5'", "-9e999", "'true'"};
 
 #define ANY_OF(list) list[below(sizeof(list) / sizeof *(list))]
 
 const char *some_method(void)
 {
-    static const char *const methods[] = {"GET", "GET", "GET", "POST", "POST", "get", "", "PROPFIND", "PROPFINDX", "PROPFINDY", "PROPFIN", "G"};
+    static const char *const methods[] = {"GET",       "GET",       "GET",     "POST",
+                                          "POST",      "get",       "",        "PROPFIND",
+                                          "PROPFINDX", "PROPFINDY", "PROPFIN", "G"};
     return ANY_OF(methods);
 }
 
 int64_t some_time(void)
 {
-    static const int64_t some[] = {0, 1, 999, 1000, 1001, 1002, 1003, 1004, -3, -4, 1700000000, 1700000001, 1700089999, 1700000000000, INT64_MIN, INT64_MAX - 1, INT64_MAX};
+    static const int64_t some[] = {
+        0,        1,  999,        1000,       1001,       1002,          1003,      1004,
+        -3,       -4, 1700000000, 1700000001, 1700089999, 1700000000000, INT64_MIN, INT64_MAX - 1,
+        INT64_MAX};
     int64_t t = ANY_OF(some);
     if (chance(30)) {
         const prop_row *r = &g.now->rows[RQC_HTTP][below(NIDS)];
@@ -202,13 +251,20 @@ static void value(text *t, const prop_table *tab, const prop_column *c)
 
 static const prop_table *some_table(void)
 {
-    static const uint8_t often[] = {RQC_HTTP, RQC_HTTP, RQC_HTTP, RQC_HTTP, RQC_HTTP, RQC_HTTP, RQC_HTTP, RQC_HTTP_HEADER, RQC_HTTP_HEADER, RQC_HTTP_HEADER, RQC_HTTP_BODY_RAW, RQC_HTTP_BODY_RAW, RQC_HTTP_RESPONSE, RQC_HTTP_RESPONSE, RQC_HTTP_RESPONSE_HEADER, RQC_HTTP_VERSION, RQC_FILES};
+    static const uint8_t often[] = {RQC_HTTP,          RQC_HTTP,          RQC_HTTP,
+                                    RQC_HTTP,          RQC_HTTP,          RQC_HTTP,
+                                    RQC_HTTP,          RQC_HTTP_HEADER,   RQC_HTTP_HEADER,
+                                    RQC_HTTP_HEADER,   RQC_HTTP_BODY_RAW, RQC_HTTP_BODY_RAW,
+                                    RQC_HTTP_RESPONSE, RQC_HTTP_RESPONSE, RQC_HTTP_RESPONSE_HEADER,
+                                    RQC_HTTP_VERSION,  RQC_FILES};
     return &prop_tables[chance(70) ? often[below(sizeof often)] : 1 + below(NENTITIES - 1)];
 }
 
 static const char *or_what(void)
 {
-    static const char *const all[] = {"", "", "", " OR REPLACE", " OR REPLACE", " OR REPLACE", " OR IGNORE", " OR FAIL", " OR ABORT", " OR ROLLBACK"};
+    static const char *const all[] = {
+        "",           "",         "",          " OR REPLACE", " OR REPLACE", " OR REPLACE",
+        " OR IGNORE", " OR FAIL", " OR ABORT", " OR ROLLBACK"};
     return ANY_OF(all);
 }
 
@@ -246,7 +302,8 @@ static uint32_t some_columns(const prop_table *tab)
 {
     uint32_t use = 0;
     for (int i = 0; i < tab->n; i++)
-        if (strchr("iotvmqsa", tab->col[i].kind) != NULL || i == tab->parent || i == tab->is_delta || chance(75))
+        if (strchr("iotvmqsa", tab->col[i].kind) != NULL || i == tab->parent ||
+            i == tab->is_delta || chance(75))
             use |= 1u << i;
     return use;
 }
@@ -264,7 +321,9 @@ static void column_list(text *t, const prop_table *tab, uint32_t use)
 
 static void upsert(text *t, const prop_table *tab, uint32_t use)
 {
-    const char *target = tab->entity == RQC_HTTP_BODY_RAW && chance(50) ? "(http_id)" : tab->entity == RQC_HTTP_VERSION && chance(50) ? "(http_id, version_name)" : "(id)";
+    const char *target = tab->entity == RQC_HTTP_BODY_RAW && chance(50)  ? "(http_id)"
+                         : tab->entity == RQC_HTTP_VERSION && chance(50) ? "(http_id, version_name)"
+                                                                         : "(id)";
     if (chance(20)) {
         text_add(t, " ON CONFLICT DO NOTHING");
         return;
@@ -403,7 +462,8 @@ static void update(text *t, const prop_table *tab)
 
 static void users(text *t)
 {
-    text_add(t, chance(50) ? "DELETE FROM users WHERE id = " : "INSERT OR IGNORE INTO users (email, id) SELECT 'x', ");
+    text_add(t, chance(50) ? "DELETE FROM users WHERE id = "
+                           : "INSERT OR IGNORE INTO users (email, id) SELECT 'x', ");
     lit_id(t, g.ids[below(NIDS)], 16);
 }
 
@@ -424,7 +484,8 @@ static void family(text *t)
         text_add(t, " WHERE http_id = ");
         break;
     case 3:
-        text_add(t, "INSERT OR REPLACE INTO http (id, workspace_id, name, url, method) SELECT id, ");
+        text_add(t,
+                 "INSERT OR REPLACE INTO http (id, workspace_id, name, url, method) SELECT id, ");
         lit_id(t, g.ids[ws], 16);
         text_add(t, ", name, url, method FROM http WHERE id = ");
         break;
@@ -465,7 +526,8 @@ static unsigned pragmas(text *t)
     const char *const set[] = {
         chance(g.dangling ? 80 : 30) ? "PRAGMA foreign_keys = OFF" : "PRAGMA foreign_keys = ON",
         chance(50) ? "PRAGMA recursive_triggers = OFF" : "PRAGMA recursive_triggers = ON",
-        g.hostile && chance(20) ? "PRAGMA ignore_check_constraints = ON" : "PRAGMA ignore_check_constraints = OFF",
+        g.hostile && chance(20) ? "PRAGMA ignore_check_constraints = ON"
+                                : "PRAGMA ignore_check_constraints = OFF",
     };
     for (; n < sizeof set / sizeof *set; n++)
         text_bytes(t, set[n], strlen(set[n]) + 1);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What was done to the database, for the one who looks for a fault: the statements of the last transaction, and earlier ones that
-// name the record in question.
+// What was done to the database, for the one who looks for a fault: the statements of the last
+// transaction, and earlier ones that name the record in question.
 #include "tests/property.h"
 
 #define SHOWN_BYTES 700
-#define EARLIER 40
+#define EARLIER     40
 
 typedef struct told {
     unsigned transaction;

@@ -72,7 +72,8 @@ static rqc_err put_http(rqc_txn *t, const uint8_t id[16], const char *name, int6
     return rqc_put(t, RQC_HTTP, id, row);
 }
 
-static rqc_err put_header(rqc_txn *t, const uint8_t id[16], const uint8_t http[16], const char *value)
+static rqc_err put_header(rqc_txn *t, const uint8_t id[16], const uint8_t http[16],
+                          const char *value)
 {
     rqc_value row[RQC_HTTP_HEADER_NFIELDS] = {{0}};
     row[RQC_HTTP_HEADER_HTTP_ID] = rqc_id(http);
@@ -197,7 +198,8 @@ static void test_open(other *p)
     rqc_db *db = NULL, *second = NULL;
     rqc_error e = {RQC_OK, ""};
     o.view_dir = views;
-    is(rqc_open(path, &o, &db, &e), RQC_NOT_FOUND, "a file that is not there is not made without create");
+    is(rqc_open(path, &o, &db, &e), RQC_NOT_FOUND,
+       "a file that is not there is not made without create");
     ok(strstr(e.text, "test.db") != NULL, "the error names the file: %s", e.text);
     is(e.code, RQC_NOT_FOUND, "the error holds the code");
     is(rqc_open(folder, &o, &db, &e), RQC_INVALID, "a directory is no database: %s", e.text);
@@ -240,7 +242,8 @@ static void test_reopen(void)
     const rqc_record *rec = NULL;
     is(rqc_get(r, RQC_HTTP, id, &rec), RQC_OK, "a new session sees it");
     const rqc_position here = rqc_read_position(r);
-    ok(here.seq >= result.position.seq && here.term == result.position.term, "at the position of the commit");
+    ok(here.seq >= result.position.seq && here.term == result.position.term,
+       "at the position of the commit");
     is_mem(here.store_id, result.position.store_id, 16, "of the same history");
     is(rqc_record_seq(rec) <= here.seq, 1, "the record's seq is not beyond it");
     rqc_read_free(r);
@@ -281,9 +284,11 @@ static void test_transactions(void)
     rqc_txn *t = txn_new(db);
     rqc_result result;
     rqc_value row[RQC_FIELD_MAX] = {{0}};
-    is(rqc_put(t, RQC_HTTP, id, row), RQC_INVALID, "a row without what it needs is refused at once: %s", rqc_txn_error(t));
+    is(rqc_put(t, RQC_HTTP, id, row), RQC_INVALID,
+       "a row without what it needs is refused at once: %s", rqc_txn_error(t));
     is(rqc_put(t, (rqc_entity)99, id, row), RQC_INVALID, "so is an unknown entity");
-    is(put_http(t, id, "a\xff", 1), RQC_INVALID, "and text that is not UTF-8: %s", rqc_txn_error(t));
+    is(put_http(t, id, "a\xff", 1), RQC_INVALID, "and text that is not UTF-8: %s",
+       rqc_txn_error(t));
     is(put_http(t, id, "txn", 1), RQC_OK, "a good row after refused ones");
     is(put_header(t, child, nobody, "x"), RQC_OK, "a header of nobody can be given");
     is(rqc_commit(t, &result), RQC_CONSTRAINT, "but not stored: %s", rqc_txn_error(t));
@@ -316,11 +321,13 @@ static void test_transactions(void)
     is(rqc_commit(t, &result), RQC_NOT_FOUND, "finds nobody: %s", rqc_txn_error(t));
     rqc_txn_free(t);
     t = txn_new(db);
-    is(rqc_patch(t, RQC_HTTP, id, row, result.position.seq), RQC_OK, "a patch at the newest position");
+    is(rqc_patch(t, RQC_HTTP, id, row, result.position.seq), RQC_OK,
+       "a patch at the newest position");
     is(rqc_commit(t, &result), RQC_OK, "is done");
     is(rqc_read_begin(r), RQC_OK, "a session");
     is(rqc_get(r, RQC_HTTP, id, &rec), RQC_OK, "the record");
-    ok(text_is(rec, RQC_HTTP_NAME, "other") && text_is(rec, RQC_HTTP_DESCRIPTION, "patched"), "has the patched field and the others");
+    ok(text_is(rec, RQC_HTTP_NAME, "other") && text_is(rec, RQC_HTTP_DESCRIPTION, "patched"),
+       "has the patched field and the others");
     ok(rqc_record_updated(rec) > 1700000000, "and the time of the patch");
     rqc_read_end(r);
     is(rqc_delete(t, RQC_HTTP, id, 0), RQC_OK, "a delete");
@@ -356,14 +363,20 @@ static void test_sessions(void)
     is(rqc_read_begin(r), RQC_INVALID, "twice is a mistake: %s", rqc_read_error(r));
     is(rqc_get(r, (rqc_entity)0, id, &rec), RQC_INVALID, "entity 0");
     is(rqc_get(r, (rqc_entity)14, id, &rec), RQC_INVALID, "entity 14");
-    is(rqc_page(r, workspace, RQC_ANY_TIME, NULL, RQC_PAGE_MAX + 1, &cursor, &list), RQC_INVALID, "a page too large");
+    is(rqc_page(r, workspace, RQC_ANY_TIME, NULL, RQC_PAGE_MAX + 1, &cursor, &list), RQC_INVALID,
+       "a page too large");
     cursor.state = 3;
-    is(rqc_page(r, workspace, RQC_ANY_TIME, NULL, 1, &cursor, &list), RQC_INVALID, "a cursor that no page gave");
-    is(rqc_children(r, RQC_HTTP, NULL, 0, RQC_ANY_TIME, 1, &list), RQC_INVALID, "requests are nobody's children");
-    is(rqc_children(r, RQC_HTTP_HEADER, NULL, 1, RQC_ANY_TIME, 1, &list), RQC_INVALID, "no ids where one was promised");
-    is(rqc_changes(r, workspace, &at, 0, &changes, &up_to_date), RQC_INVALID, "changes without a limit");
+    is(rqc_page(r, workspace, RQC_ANY_TIME, NULL, 1, &cursor, &list), RQC_INVALID,
+       "a cursor that no page gave");
+    is(rqc_children(r, RQC_HTTP, NULL, 0, RQC_ANY_TIME, 1, &list), RQC_INVALID,
+       "requests are nobody's children");
+    is(rqc_children(r, RQC_HTTP_HEADER, NULL, 1, RQC_ANY_TIME, 1, &list), RQC_INVALID,
+       "no ids where one was promised");
+    is(rqc_changes(r, workspace, &at, 0, &changes, &up_to_date), RQC_INVALID,
+       "changes without a limit");
     at.seq = UINT64_MAX;
-    is(rqc_changes(r, workspace, &at, 1, &changes, &up_to_date), RQC_FUTURE, "changes from the future");
+    is(rqc_changes(r, workspace, &at, 1, &changes, &up_to_date), RQC_FUTURE,
+       "changes from the future");
     is(up_to_date, -1, "results are untouched");
     is(rqc_get(r, RQC_HTTP, id, &rec), RQC_OK, "after all these mistakes the session still reads");
     pause_ms(400);
@@ -402,17 +415,20 @@ static void test_large(void)
     is(v.u.length, SIZE, "but their length is");
     void *bytes = NULL;
     size_t n = 0;
-    is(rqc_large(r, rec, RQC_HTTP_BODY_RAW_RAW_DATA, &bytes, &n), RQC_OK, "the bytes come on request");
+    is(rqc_large(r, rec, RQC_HTTP_BODY_RAW_RAW_DATA, &bytes, &n), RQC_OK,
+       "the bytes come on request");
     is(n, SIZE, "all of them");
     is_mem(bytes, body, SIZE, "as they were");
     free(bytes);
-    is(rqc_large(r, rec, RQC_HTTP_BODY_RAW_HTTP_ID, &bytes, &n), RQC_INVALID, "an id is no large value");
+    is(rqc_large(r, rec, RQC_HTTP_BODY_RAW_HTTP_ID, &bytes, &n), RQC_INVALID,
+       "an id is no large value");
     memset(row, 0, sizeof row);
     body[5]++;
     row[RQC_HTTP_BODY_RAW_RAW_DATA] = rqc_bytes(body, SIZE);
     is(rqc_patch(t, RQC_HTTP_BODY_RAW, id, row, 0), RQC_OK, "the body changes");
     is(rqc_commit(t, NULL), RQC_OK, "under the session");
-    is(rqc_large(r, rec, RQC_HTTP_BODY_RAW_RAW_DATA, &bytes, &n), RQC_CHANGED, "which is told: %s", rqc_read_error(r));
+    is(rqc_large(r, rec, RQC_HTTP_BODY_RAW_RAW_DATA, &bytes, &n), RQC_CHANGED, "which is told: %s",
+       rqc_read_error(r));
     rqc_read_free(r);
     rqc_txn_free(t);
     rqc_close(db);
@@ -431,7 +447,8 @@ static int in_child(rqc_db *db, rqc_read *r, rqc_txn *t)
         return 1;
     if (rqc_commit(t, NULL) != RQC_CLOSED)
         return 2;
-    if (rqc_read_new(db, &fresh, NULL) != RQC_CLOSED || rqc_txn_new(db, &other_txn, NULL) != RQC_CLOSED)
+    if (rqc_read_new(db, &fresh, NULL) != RQC_CLOSED ||
+        rqc_txn_new(db, &other_txn, NULL) != RQC_CLOSED)
         return 3;
     if (rqc_sync(db, NULL) != RQC_CLOSED || rqc_verify(db, 0, NULL, NULL, NULL, NULL) != RQC_CLOSED)
         return 4;
@@ -454,7 +471,8 @@ static void test_fork(void)
         _exit(in_child(db, r, t));
     int status = -1;
     waitpid(pid, &status, 0);
-    is(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 0, "a child gets RQC_CLOSED for what it inherited");
+    is(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 0,
+       "a child gets RQC_CLOSED for what it inherited");
     is(rqc_commit(t, NULL), RQC_OK, "the parent goes on writing");
     rqc_read_end(r);
     const rqc_record *rec = NULL;
@@ -477,7 +495,8 @@ static uint64_t count_now(rqc_read *r)
     return n;
 }
 
-// Waits until the attached session counts this many: commits are visible at once, a moved view within seconds.
+// Waits until the attached session counts this many: commits are visible at once, a moved view
+// within seconds.
 static bool comes_to(rqc_read *r, uint64_t want)
 {
     for (int i = 0; i < 500; i++) {
@@ -506,7 +525,8 @@ static void test_attach(other *p)
     is(tell(p, 'w'), RQC_OK, "the owner writes");
     is(count_now(r), before + 1, "a session that begins after it sees it");
     rqc_verified v = {0};
-    is(rqc_verify(db, 0, NULL, NULL, &v, &e), RQC_OK, "verify through an attached handle: %s", e.text);
+    is(rqc_verify(db, 0, NULL, NULL, &v, &e), RQC_OK, "verify through an attached handle: %s",
+       e.text);
     is(v.differences, 0, "without a difference");
     ok(v.records > before, "over all records");
     rqc_stats s = {.size = sizeof s};
@@ -574,7 +594,8 @@ static void test_both(other *p)
     is(tell(p, 'c'), RQC_OK, "closed");
 }
 
-// ---- Threads: every transaction is a request with three headers of one value; nobody may ever see another number ----
+// ---- Threads: every transaction is a request with three headers of one value; nobody may ever see
+// another number ----
 
 typedef struct crowd {
     rqc_db *db;
@@ -617,7 +638,9 @@ static bool consistent(rqc_read *r, const rqc_record *http, rqc_list *headers)
     uint8_t id[1][16];
     memcpy(id, rqc_record_id(http), 16);
     const rqc_value name = rqc_field(http, RQC_HTTP_NAME);
-    if (rqc_children(r, RQC_HTTP_HEADER, (const uint8_t(*)[16])id, 1, RQC_ANY_TIME, 1, headers) != RQC_OK || headers->n != 3)
+    if (rqc_children(r, RQC_HTTP_HEADER, (const uint8_t(*)[16])id, 1, RQC_ANY_TIME, 1, headers) !=
+            RQC_OK ||
+        headers->n != 3)
         return false;
     for (size_t i = 0; i < 3; i++) {
         const rqc_value v = rqc_field(headers->items[i], RQC_HTTP_HEADER_HEADER_VALUE);
@@ -636,7 +659,8 @@ static void *read_thread(void *arg)
     if (rqc_read_new(c->db, &r, NULL) != RQC_OK)
         atomic_fetch_add(&c->faults, 1);
     while (r && !atomic_load(&c->stop)) {
-        if (rqc_read_begin(r) != RQC_OK || rqc_page(r, workspace, RQC_ANY_TIME, NULL, 200, NULL, &page) != RQC_OK) {
+        if (rqc_read_begin(r) != RQC_OK ||
+            rqc_page(r, workspace, RQC_ANY_TIME, NULL, 200, NULL, &page) != RQC_OK) {
             atomic_fetch_add(&c->faults, 1);
             break;
         }
@@ -671,7 +695,8 @@ static void test_threads(void)
         pthread_join(readers[i], NULL);
     is(atomic_load(&c.faults), 0, "whole transactions only, and positions never go back");
     is(atomic_load(&c.written), 3 * c.rounds, "every commit succeeded and could be seen");
-    ok(atomic_load(&c.seen) > 0, "readers read meanwhile (%" PRIu64 " pages)", atomic_load(&c.seen));
+    ok(atomic_load(&c.seen) > 0, "readers read meanwhile (%" PRIu64 " pages)",
+       atomic_load(&c.seen));
     rqc_verified v = {0};
     is(rqc_verify(c.db, 0, NULL, NULL, &v, NULL), RQC_OK, "verify afterwards");
     is(v.differences, 0, "finds no difference");
@@ -717,8 +742,9 @@ static void test_foreign(void)
     ok(text_is(rec, RQC_HTTP_NAME, "foreign"), "shows what another program wrote");
     rqc_read_end(r);
     // A change whose trace was wiped out: nothing tells the view.
-    sql(s, "BEGIN; UPDATE http SET name = 'hidden' WHERE hex(id) = '01010000000000000000000000000001';"
-           "DELETE FROM change_log WHERE seq = (SELECT max(seq) FROM change_log); COMMIT");
+    sql(s,
+        "BEGIN; UPDATE http SET name = 'hidden' WHERE hex(id) = '01010000000000000000000000000001';"
+        "DELETE FROM change_log WHERE seq = (SELECT max(seq) FROM change_log); COMMIT");
     rqc_verified v = {0};
     found f = {0, 0};
     rqc_error e = {RQC_OK, ""};
@@ -770,7 +796,8 @@ static void test_compaction(void)
     is(rqc_commit(t, NULL), RQC_OK, "ten requests, written a hundred times each");
     int64_t rows = number_of(s, "SELECT count(*) FROM change_log");
     ok(rows > 1000, "are %" PRId64 " rows of the log", rows);
-    // Rows of records that change again above the horizon are kept, so that a view can be built as of the horizon.
+    // Rows of records that change again above the horizon are kept, so that a view can be built as
+    // of the horizon.
     for (uint64_t i = 0; i < 150; i++) {
         number_id(id, 9, i);
         put_http(t, id, "later", (int64_t)i);
@@ -786,14 +813,17 @@ static void test_compaction(void)
     is(rqc_commit(t, NULL), RQC_OK, "after it, writes go on");
     rqc_stats st = {.size = sizeof st};
     is(rqc_stats_read(db, &st, NULL), RQC_OK, "stats");
-    ok(st.horizon > 0 && st.horizon <= st.head - 100, "the horizon is %" PRIu64 " of %" PRIu64, st.horizon, st.head);
+    ok(st.horizon > 0 && st.horizon <= st.head - 100, "the horizon is %" PRIu64 " of %" PRIu64,
+       st.horizon, st.head);
     rqc_read *r = read_begin(db);
     rqc_changes_list list = RQC_CHANGES_INIT;
     int up_to_date = 0;
     rqc_cursor at = RQC_CURSOR_INIT(1);
-    is(rqc_changes(r, workspace, &at, 100, &list, &up_to_date), RQC_TOO_OLD, "a cursor behind it is too old");
+    is(rqc_changes(r, workspace, &at, 100, &list, &up_to_date), RQC_TOO_OLD,
+       "a cursor behind it is too old");
     at = (rqc_cursor)RQC_CURSOR_INIT(0);
-    is(rqc_changes(r, workspace, &at, 1000, &list, &up_to_date), RQC_OK, "from 0 there is everything");
+    is(rqc_changes(r, workspace, &at, 1000, &list, &up_to_date), RQC_OK,
+       "from 0 there is everything");
     is(list.n, 161, "each record once");
     is(up_to_date, 1, "up to date");
     rqc_verified v = {0};
@@ -852,33 +882,50 @@ static void test_note(void)
 
 static void test_values(void)
 {
-    const rqc_position p = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}, 7, 123456789012345};
+    const rqc_position p = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16},
+                            7,
+                            123456789012345};
     rqc_position back = {{0}, 0, 0};
     char text[RQC_POSITION_TEXT];
     rqc_position_format(&p, text);
     is(rqc_position_parse(text, NULL, &back), RQC_OK, "a position reads back: %s", text);
-    ok(back.term == p.term && back.seq == p.seq && memcmp(back.store_id, p.store_id, 16) == 0, "as it was");
+    ok(back.term == p.term && back.seq == p.seq && memcmp(back.store_id, p.store_id, 16) == 0,
+       "as it was");
     is(rqc_position_parse("42", &p, &back), RQC_OK, "a bare seq");
     ok(back.seq == 42 && back.term == 7, "takes its history from here");
-    static const char *const wrong[] = {"", "x", "1@", "1@2", "1@00000000000000000000000000", "1@00000000000000000000000000:", "-1", "1 ",
-                                        "99999999999999999999", "4294967296@00000000000000000000000000:1", "18446744073709551616",
+    static const char *const wrong[] = {"",
+                                        "x",
+                                        "1@",
+                                        "1@2",
+                                        "1@00000000000000000000000000",
+                                        "1@00000000000000000000000000:",
+                                        "-1",
+                                        "1 ",
+                                        "99999999999999999999",
+                                        "4294967296@00000000000000000000000000:1",
+                                        "18446744073709551616",
                                         "1@00000000000000000000000000:1x"};
     size_t refused = 0;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         refused += rqc_position_parse(wrong[i], &p, &back) == RQC_INVALID;
     is(refused, sizeof wrong / sizeof *wrong, "what is no position is refused");
     is(rqc_position_parse("42", NULL, &back), RQC_INVALID, "a bare seq needs a history");
-    const rqc_position most = {{255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255}, UINT32_MAX, UINT64_MAX};
+    const rqc_position most = {{255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+                                255, 255, 255},
+                               UINT32_MAX,
+                               UINT64_MAX};
     rqc_position_format(&most, text);
     is(rqc_position_parse(text, NULL, &back), RQC_OK, "the greatest position fits: %s", text);
     is(rqc_entity_number("http_header"), RQC_HTTP_HEADER, "entities by name");
     is(rqc_entity_number("nothing"), 0, "unknown ones are 0");
     is(rqc_entity_name(RQC_FILES), "files", "and back");
-    ok(rqc_entity_name((rqc_entity)99) == NULL && rqc_entity_name((rqc_entity)-1) == NULL, "NULL for unknown codes");
+    ok(rqc_entity_name((rqc_entity)99) == NULL && rqc_entity_name((rqc_entity)-1) == NULL,
+       "NULL for unknown codes");
     is(rqc_field_number(RQC_HTTP, "delta_url"), RQC_HTTP_DELTA_URL, "fields by name");
     is(rqc_field_number(RQC_HTTP, "nothing"), -1, "unknown ones are -1");
     is(rqc_field_name(RQC_HTTP, RQC_HTTP_METHOD), "method", "and back");
-    ok(rqc_field_name(RQC_HTTP, 99) == NULL && rqc_field_name(RQC_HTTP, -1) == NULL, "NULL for unknown numbers");
+    ok(rqc_field_name(RQC_HTTP, 99) == NULL && rqc_field_name(RQC_HTTP, -1) == NULL,
+       "NULL for unknown numbers");
     is(rqc_err_text(RQC_OK), "ok", "texts of codes");
     ok(rqc_err_text((rqc_err)999) != NULL, "of unknown ones too");
 }

@@ -227,7 +227,7 @@ static void test_accepted(void)
 
     is(parse("{\"entity\":\"http_header\",\"id\":\"0199c82cc0000102030405060708090A\",\"http_id\":"
              "\"" ID_A "\",\"enabled\":1,\"is_delta\":false,\"display_order\":3,\"delta_display_"
-                       "order\":{\"$real\":\"-inf\"},\"created_at\":-5}",
+             "order\":{\"$real\":\"-inf\"},\"created_at\":-5}",
              &r, &err),
        RQC_OK, "ids in both forms, numbers (%s)", err.text);
     ok(r.has_id && memcmp(r.id, id_a, 16) == 0 && r.row[0].type == RQC_ID &&

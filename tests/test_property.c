@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random transactions on one database, by the library and by other programs, and after each of them every read against plain SQL.
+// Random transactions on one database, by the library and by other programs, and after each of them
+// every read against plain SQL.
 //
-// A failure tells the seed of its database and the statements. RQC_TEST_SEED=N begins with that seed, RQC_TEST_ROUNDS=N does so many rounds
-// (each database has 160), RQC_TEST_STORY=N tells the last N transactions as a whole.
+// A failure tells the seed of its database and the statements. RQC_TEST_SEED=N begins with that
+// seed, RQC_TEST_ROUNDS=N does so many rounds (each database has 160), RQC_TEST_STORY=N tells the
+// last N transactions as a whole.
 #include "tests/property.h"
 
 #include <ftw.h>
@@ -10,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ROUNDS 160      // per database
+#define ROUNDS       160 // per database
 #define ROUNDS_QUICK 2400
 
 prop_test g;
@@ -43,44 +45,80 @@ static const char *const check_names[C_KINDS] = {
 // ---- Tables ----
 
 prop_table prop_tables[NENTITIES] = {
-    [RQC_WORKSPACES] = {.name = "workspaces", .spec = "id:i name:t updated:u collection_count:n flow_count:n active_env:X global_env:X display_order:r"},
-    [RQC_FILES] = {.name = "files", .owner_entity = RQC_WORKSPACES, .spec = "id:i workspace_id:o parent_id:F content_id:X content_kind:k name:t display_order:r path_hash:H updated_at:u"},
-    [RQC_HTTP] = {.name = "http",
-                  .owner_entity = RQC_WORKSPACES,
-                  .spec = "id:i workspace_id:o folder_id:F name:t url:t method:m body_kind:w description:e content_hash:T parent_http_id:P is_delta:z is_snapshot:z delta_name:T delta_url:T "
-                          "delta_method:M delta_body_kind:N delta_description:T last_run_at:N created_at:c updated_at:u"},
-    [RQC_HTTP_HEADER] = {.name = "http_header",
-                         .owner_entity = RQC_HTTP,
-                         .spec = "id:i http_id:o header_key:t header_value:t description:e enabled:b parent_header_id:P is_delta:z delta_header_key:T delta_header_value:T delta_description:T "
-                                 "delta_enabled:B delta_display_order:R display_order:r created_at:c updated_at:u"},
-    [RQC_HTTP_SEARCH_PARAM] = {.name = "http_search_param",
-                               .owner_entity = RQC_HTTP,
-                               .spec = "id:i http_id:o key:t value:t enabled:b description:e display_order:r parent_http_search_param_id:P is_delta:z delta_key:T delta_value:T delta_enabled:B "
-                                       "delta_description:T delta_display_order:R created_at:c updated_at:u"},
-    [RQC_HTTP_BODY_FORM] = {.name = "http_body_form",
-                            .owner_entity = RQC_HTTP,
-                            .spec = "id:i http_id:o key:t value:t enabled:b description:e display_order:r parent_http_body_form_id:P is_delta:z delta_key:T delta_value:T delta_enabled:B "
-                                    "delta_description:T delta_display_order:R created_at:c updated_at:u"},
-    [RQC_HTTP_BODY_URLENCODED] = {.name = "http_body_urlencoded",
-                                  .owner_entity = RQC_HTTP,
-                                  .spec = "id:i http_id:o key:t value:t enabled:b description:e display_order:r parent_http_body_urlencoded_id:P is_delta:z delta_key:T delta_value:T "
-                                          "delta_enabled:B delta_description:T delta_display_order:R created_at:c updated_at:u"},
-    [RQC_HTTP_BODY_RAW] = {.name = "http_body_raw",
-                           .owner_entity = RQC_HTTP,
-                           .spec = "id:i http_id:o raw_data:d compression_type:n parent_body_raw_id:P is_delta:z delta_raw_data:d delta_compression_type:N created_at:c updated_at:u"},
-    [RQC_HTTP_ASSERT] = {.name = "http_assert",
-                         .owner_entity = RQC_HTTP,
-                         .spec = "id:i http_id:o value:t enabled:b description:e display_order:r parent_http_assert_id:P is_delta:z delta_value:T delta_enabled:B delta_description:T "
-                                 "delta_display_order:R created_at:c updated_at:u"},
-    [RQC_HTTP_VERSION] = {.name = "http_version", .owner_entity = RQC_HTTP, .spec = "id:i http_id:o version_name:v version_description:e is_active:z created_at:c created_by:V"},
-    [RQC_HTTP_RESPONSE] = {.name = "http_response", .owner_entity = RQC_HTTP, .spec = "id:i http_id:o status:q body:d time:a duration:q size:q created_at:c"},
-    [RQC_HTTP_RESPONSE_HEADER] = {.name = "http_response_header", .owner_entity = RQC_HTTP_RESPONSE, .spec = "id:i response_id:o key:t value:t created_at:c"},
-    [RQC_HTTP_RESPONSE_ASSERT] = {.name = "http_response_assert", .owner_entity = RQC_HTTP_RESPONSE, .spec = "id:i response_id:o value:t success:s created_at:c"},
+    [RQC_WORKSPACES] = {.name = "workspaces",
+                        .spec = "id:i name:t updated:u collection_count:n flow_count:n "
+                                "active_env:X global_env:X display_order:r"},
+    [RQC_FILES] = {.name = "files",
+                   .owner_entity = RQC_WORKSPACES,
+                   .spec = "id:i workspace_id:o parent_id:F content_id:X content_kind:k name:t "
+                           "display_order:r path_hash:H updated_at:u"},
+    [RQC_HTTP] =
+        {.name = "http",
+         .owner_entity = RQC_WORKSPACES,
+         .spec =
+             "id:i workspace_id:o folder_id:F name:t url:t method:m body_kind:w description:e "
+             "content_hash:T parent_http_id:P is_delta:z is_snapshot:z delta_name:T delta_url:T "
+             "delta_method:M delta_body_kind:N delta_description:T last_run_at:N created_at:c "
+             "updated_at:u"},
+    [RQC_HTTP_HEADER] =
+        {.name = "http_header",
+         .owner_entity = RQC_HTTP,
+         .spec = "id:i http_id:o header_key:t header_value:t description:e enabled:b "
+                 "parent_header_id:P is_delta:z delta_header_key:T delta_header_value:T "
+                 "delta_description:T "
+                 "delta_enabled:B delta_display_order:R display_order:r created_at:c updated_at:u"},
+    [RQC_HTTP_SEARCH_PARAM] =
+        {.name = "http_search_param",
+         .owner_entity = RQC_HTTP,
+         .spec =
+             "id:i http_id:o key:t value:t enabled:b description:e display_order:r "
+             "parent_http_search_param_id:P is_delta:z delta_key:T delta_value:T delta_enabled:B "
+             "delta_description:T delta_display_order:R created_at:c updated_at:u"},
+    [RQC_HTTP_BODY_FORM] =
+        {.name = "http_body_form",
+         .owner_entity = RQC_HTTP,
+         .spec = "id:i http_id:o key:t value:t enabled:b description:e display_order:r "
+                 "parent_http_body_form_id:P is_delta:z delta_key:T delta_value:T delta_enabled:B "
+                 "delta_description:T delta_display_order:R created_at:c updated_at:u"},
+    [RQC_HTTP_BODY_URLENCODED] =
+        {.name = "http_body_urlencoded",
+         .owner_entity = RQC_HTTP,
+         .spec =
+             "id:i http_id:o key:t value:t enabled:b description:e display_order:r "
+             "parent_http_body_urlencoded_id:P is_delta:z delta_key:T delta_value:T "
+             "delta_enabled:B delta_description:T delta_display_order:R created_at:c updated_at:u"},
+    [RQC_HTTP_BODY_RAW] =
+        {.name = "http_body_raw",
+         .owner_entity = RQC_HTTP,
+         .spec = "id:i http_id:o raw_data:d compression_type:n parent_body_raw_id:P is_delta:z "
+                 "delta_raw_data:d delta_compression_type:N created_at:c updated_at:u"},
+    [RQC_HTTP_ASSERT] =
+        {.name = "http_assert",
+         .owner_entity = RQC_HTTP,
+         .spec =
+             "id:i http_id:o value:t enabled:b description:e display_order:r "
+             "parent_http_assert_id:P is_delta:z delta_value:T delta_enabled:B delta_description:T "
+             "delta_display_order:R created_at:c updated_at:u"},
+    [RQC_HTTP_VERSION] = {.name = "http_version",
+                          .owner_entity = RQC_HTTP,
+                          .spec = "id:i http_id:o version_name:v version_description:e is_active:z "
+                                  "created_at:c created_by:V"},
+    [RQC_HTTP_RESPONSE] =
+        {.name = "http_response",
+         .owner_entity = RQC_HTTP,
+         .spec = "id:i http_id:o status:q body:d time:a duration:q size:q created_at:c"},
+    [RQC_HTTP_RESPONSE_HEADER] = {.name = "http_response_header",
+                                  .owner_entity = RQC_HTTP_RESPONSE,
+                                  .spec = "id:i response_id:o key:t value:t created_at:c"},
+    [RQC_HTTP_RESPONSE_ASSERT] = {.name = "http_response_assert",
+                                  .owner_entity = RQC_HTTP_RESPONSE,
+                                  .spec = "id:i response_id:o value:t success:s created_at:c"},
 };
 
 static char type_of(char kind)
 {
-    static const char *const types[] = {"UioPFXV", "TteTvHmM", "InqwkNcu", "BzbsB", "RrR", "Yd", "Aa"};
+    static const char *const types[] = {"UioPFXV", "TteTvHmM", "InqwkNcu", "BzbsB",
+                                        "RrR",     "Yd",       "Aa"};
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (strchr(types[i] + 1, kind) != NULL)
             return types[i][0];
@@ -191,7 +229,7 @@ static void make_ids(void)
         g.ws[i] = (uint8_t)(i < 2 ? i : i == 2 ? 7 : i == 3 && chance(50) ? 8 : 9 + i);
     for (unsigned i = 0; i < NWS; i++)
         memcpy(g.topics[i], g.ids[g.ws[i]], 16);
-    memset(g.topics[NWS], 0, 16);     // the zero workspace
+    memset(g.topics[NWS], 0, 16);        // the zero workspace
     memset(g.topics[NWS + 1], 0xee, 16); // an unknown one
 }
 
@@ -225,7 +263,8 @@ _Noreturn void broken(int check, const char *fmt, ...)
     va_end(ap);
     fail("%s", check_names[check]);
     tap_note("%s", what);
-    tap_note("RQC_TEST_SEED=%" PRIu64 ", round %u of its database; retain %" PRIu64 "%s%s%s", g.seed, g.round, g.retain, g.hostile ? ", other storage classes" : "",
+    tap_note("RQC_TEST_SEED=%" PRIu64 ", round %u of its database; retain %" PRIu64 "%s%s%s",
+             g.seed, g.round, g.retain, g.hostile ? ", other storage classes" : "",
              g.short_ids ? ", short ids" : "", g.zero_used ? ", the zero id" : "");
     story_tell();
     foreign_close();
@@ -261,7 +300,9 @@ static void open_database(void)
     engine_hush(g.db);
     if (rqc_attach(g.path, &opt, &g.attached, &err) != RQC_OK)
         broken(C_VERIFY, "attach: %s", err.text);
-    if (rqc_read_new(g.db, &g.read[0], &err) != RQC_OK || rqc_read_new(g.attached, &g.read[1], &err) != RQC_OK || rqc_read_new(chance(50) ? g.db : g.attached, &g.pinned, &err) != RQC_OK)
+    if (rqc_read_new(g.db, &g.read[0], &err) != RQC_OK ||
+        rqc_read_new(g.attached, &g.read[1], &err) != RQC_OK ||
+        rqc_read_new(chance(50) ? g.db : g.attached, &g.pinned, &err) != RQC_OK)
         broken(C_VERIFY, "session: %s", err.text);
 }
 
@@ -278,7 +319,8 @@ static void close_database(void)
 static void create_tables(void)
 {
     sqlite3 *db;
-    if (sqlite3_open(g.path, &db) != SQLITE_OK || sqlite3_exec(db, engine_schema(), NULL, NULL, NULL) != SQLITE_OK)
+    if (sqlite3_open(g.path, &db) != SQLITE_OK ||
+        sqlite3_exec(db, engine_schema(), NULL, NULL, NULL) != SQLITE_OK)
         bail("tables: %s", sqlite3_errmsg(db));
     sqlite3_close(db);
 }
@@ -302,7 +344,8 @@ static void start_database(uint64_t seed)
     g.now = &g.state[0];
     g.before = &g.state[1];
     g.spare = &g.state[2];
-    snprintf(g.dir, sizeof g.dir, "%s/reqcast-property-XXXXXX", getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+    snprintf(g.dir, sizeof g.dir, "%s/reqcast-property-XXXXXX",
+             getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
     if (mkdtemp(g.dir) == NULL)
         bail("mkdtemp");
     snprintf(g.path, sizeof g.path, "%s/store.db", g.dir);
@@ -361,7 +404,8 @@ static void count_cover(void)
         for (unsigned i = 0; i < NIDS; i++) {
             static const uint8_t zero[16];
             const prop_row *a = &g.before->rows[e][i], *b = &g.now->rows[e][i];
-            const bool was = a->live && memcmp(a->home, zero, 16) == 0, is = b->live && memcmp(b->home, zero, 16) == 0;
+            const bool was = a->live && memcmp(a->home, zero, 16) == 0,
+                       is = b->live && memcmp(b->home, zero, 16) == 0;
             live += b->live;
             g.cover.orphans += is && !was && e >= RQC_HTTP_HEADER;
             g.cover.homecomings += was && b->live && !is && e >= RQC_HTTP_HEADER;
@@ -378,15 +422,21 @@ static uint64_t stored_horizon(void)
 static void compact(void)
 {
     engine_compact(g.db);
-    CHECK(C_REBUILD, stored_horizon() == horizon_of(g.now->head), "compacted up to %" PRIu64 " at %" PRIu64, stored_horizon(), g.now->head);
+    CHECK(C_REBUILD, stored_horizon() == horizon_of(g.now->head),
+          "compacted up to %" PRIu64 " at %" PRIu64, stored_horizon(), g.now->head);
 }
 
 static void check_position(rqc_read *r)
 {
     const rqc_position p = rqc_read_position(r);
-    CHECK(C_POSITION, p.seq >= g.position.seq && (g.position.seq == 0 || (p.term == g.position.term && memcmp(p.store_id, g.position.store_id, 16) == 0)),
-          "position %" PRIu32 ":%" PRIu64 " after %" PRIu32 ":%" PRIu64, p.term, p.seq, g.position.term, g.position.seq);
-    CHECK(C_POSITION, p.seq == g.now->head, "the view is at %" PRIu64 ", the log at %" PRIu64, p.seq, g.now->head);
+    CHECK(C_POSITION,
+          p.seq >= g.position.seq &&
+              (g.position.seq == 0 ||
+               (p.term == g.position.term && memcmp(p.store_id, g.position.store_id, 16) == 0)),
+          "position %" PRIu32 ":%" PRIu64 " after %" PRIu32 ":%" PRIu64, p.term, p.seq,
+          g.position.term, g.position.seq);
+    CHECK(C_POSITION, p.seq == g.now->head, "the view is at %" PRIu64 ", the log at %" PRIu64,
+          p.seq, g.now->head);
     if (p.seq != g.position.seq)
         g.horizon = stored_horizon();
     g.position = p;
@@ -401,11 +451,13 @@ static void begin(rqc_read *r)
 void dbg(const char *what);
 void dbg(const char *what)
 {
-    if (!getenv("DBG_INTEGRITY")) return;
+    if (!getenv("DBG_INTEGRITY"))
+        return;
     sqlite3_stmt *st;
     sqlite3_prepare_v2(g.foreign, "PRAGMA integrity_check", -1, &st, NULL);
     sqlite3_step(st);
-    if (strcmp((const char *)sqlite3_column_text(st, 0), "ok") != 0) broken(C_OWN, "integrity after %s", what);
+    if (strcmp((const char *)sqlite3_column_text(st, 0), "ok") != 0)
+        broken(C_OWN, "integrity after %s", what);
     sqlite3_finalize(st);
 }
 static void write_something(void)
@@ -429,7 +481,9 @@ static void write_something(void)
 // The state before this round, as a session tells that was begun then.
 static void check_pinned(uint64_t position)
 {
-    CHECK(C_PINNED, rqc_read_position(g.pinned).seq == position, "a session moved from %" PRIu64 " to %" PRIu64, position, rqc_read_position(g.pinned).seq);
+    CHECK(C_PINNED, rqc_read_position(g.pinned).seq == position,
+          "a session moved from %" PRIu64 " to %" PRIu64, position,
+          rqc_read_position(g.pinned).seq);
     check_gets(g.pinned, g.before, C_PINNED);
     rqc_read_end(g.pinned);
 }
@@ -471,9 +525,12 @@ static rqc_verified verify(void)
 {
     rqc_verified v = {0};
     rqc_error err = {.text = ""};
-    const rqc_err rc = rqc_verify(chance(70) ? g.db : g.attached, 0, tell_difference, NULL, &v, &err);
-    CHECK(C_VERIFY, rc == RQC_OK && v.differences == 0, "verify: %d, %" PRIu64 " differences: %s", (int)rc, v.differences, err.text);
-    CHECK(C_VERIFY, v.position.seq == g.position.seq, "verified at %" PRIu64 ", not %" PRIu64, v.position.seq, g.position.seq);
+    const rqc_err rc =
+        rqc_verify(chance(70) ? g.db : g.attached, 0, tell_difference, NULL, &v, &err);
+    CHECK(C_VERIFY, rc == RQC_OK && v.differences == 0, "verify: %d, %" PRIu64 " differences: %s",
+          (int)rc, v.differences, err.text);
+    CHECK(C_VERIFY, v.position.seq == g.position.seq, "verified at %" PRIu64 ", not %" PRIu64,
+          v.position.seq, g.position.seq);
     return v;
 }
 
@@ -495,13 +552,22 @@ static void check_stats(void)
         for (unsigned i = 0; i < NIDS; i++)
             live += g.now->rows[e][i].live;
     CHECK(C_VERIFY, rqc_stats_read(g.db, &s, &err) == RQC_OK, "stats: %s", err.text);
-    CHECK(C_VERIFY, s.records == live && s.head == g.now->head && s.horizon == stored_horizon() && !s.view_lagging, "stats: %" PRIu64 " records, head %" PRIu64 ", horizon %" PRIu64 "; SQL says %" PRIu64 ", %" PRIu64 ", %" PRIu64,
+    CHECK(C_VERIFY,
+          s.records == live && s.head == g.now->head && s.horizon == stored_horizon() &&
+              !s.view_lagging,
+          "stats: %" PRIu64 " records, head %" PRIu64 ", horizon %" PRIu64 "; SQL says %" PRIu64
+          ", %" PRIu64 ", %" PRIu64,
           s.records, s.head, s.horizon, live, g.now->head, stored_horizon());
 }
 
 static void rebuild(void)
 {
-    static const char *const ways[] = {"built anew in place", "built anew in place", "built anew in place", "opened again", "opened again without its directory", "opened again after a crash"};
+    static const char *const ways[] = {"built anew in place",
+                                       "built anew in place",
+                                       "built anew in place",
+                                       "opened again",
+                                       "opened again without its directory",
+                                       "opened again after a crash"};
     const uint32_t way = below(sizeof ways / sizeof *ways);
     check_stats();
     if (chance(60))
@@ -525,7 +591,8 @@ static void rebuild(void)
     prop_history *is = history();
     history_compare(was, is, ways[way]);
     const rqc_verified new = verify();
-    CHECK(C_REBUILD, memcmp(old.digest, new.digest, 16) == 0 && old.records == new.records, "the digest is another one after it was %s", ways[way]);
+    CHECK(C_REBUILD, memcmp(old.digest, new.digest, 16) == 0 && old.records == new.records,
+          "the digest is another one after it was %s", ways[way]);
     check_stats();
     history_free(was);
     history_free(is);
@@ -594,18 +661,24 @@ static uint64_t setting(const char *name, uint64_t otherwise)
 static void show_cover(uint64_t rounds)
 {
     const prop_cover *c = &g.cover;
-    tap_note("%" PRIu64 " rounds; %" PRIu64 " foreign statements, %" PRIu64 " refused; own transactions %" PRIu64 " done, %" PRIu64 " refused, %" PRIu64 " writes invalid", rounds, c->statements, c->refused, c->own_ok,
-             c->own_failed, c->invalid);
-    tap_note("%" PRIu64 " rows lost their owner, %" PRIu64 " found one, %" PRIu64 " moved; %" PRIu64 " rows not mirrored; %" PRIu64 " large values; %" PRIu64 " tombstones; %" PRIu64 " cursors too old; %" PRIu64 " log rows compacted; %" PRIu64
+    tap_note("%" PRIu64 " rounds; %" PRIu64 " foreign statements, %" PRIu64
+             " refused; own transactions %" PRIu64 " done, %" PRIu64 " refused, %" PRIu64
+             " writes invalid",
+             rounds, c->statements, c->refused, c->own_ok, c->own_failed, c->invalid);
+    tap_note("%" PRIu64 " rows lost their owner, %" PRIu64 " found one, %" PRIu64 " moved; %" PRIu64
+             " rows not mirrored; %" PRIu64 " large values; %" PRIu64 " tombstones; %" PRIu64
+             " cursors too old; %" PRIu64 " log rows compacted; %" PRIu64
              " times opened again; %" PRIu64 " chains of three; %" PRIu64 " overrides",
-             c->orphans, c->homecomings, c->moves, c->unmirrored, c->large, c->tombstones, c->too_old, c->compacted, c->reopened, c->deep_chains, c->overrides);
+             c->orphans, c->homecomings, c->moves, c->unmirrored, c->large, c->tombstones,
+             c->too_old, c->compacted, c->reopened, c->deep_chains, c->overrides);
 }
 
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "--foreign") == 0)
         return foreign_child_main(argv[2]);
-    const uint64_t first = setting("RQC_TEST_SEED", 1), rounds = setting("RQC_TEST_ROUNDS", tap_scaled(ROUNDS_QUICK));
+    const uint64_t first = setting("RQC_TEST_SEED", 1),
+                   rounds = setting("RQC_TEST_ROUNDS", tap_scaled(ROUNDS_QUICK));
     prop_tables_init();
     for (uint64_t done = 0, seed = first; done < rounds; seed++) {
         const unsigned n = rounds - done < ROUNDS ? (unsigned)(rounds - done) : ROUNDS;
@@ -617,8 +690,10 @@ int main(int argc, char **argv)
     show_cover(rounds);
     const prop_cover *c = &g.cover;
     if (rounds >= 400)
-        ok(c->refused > 0 && c->own_failed > 0 && c->orphans > 0 && c->homecomings > 0 && c->moves > 0 && c->unmirrored > 0 && c->large > 0 && c->too_old > 0 && c->future > 0 && c->tombstones > 0 &&
-               c->compacted > 0 && c->reopened > 0 && c->child > 0 && c->deep_chains > 0 && c->overrides > 0,
+        ok(c->refused > 0 && c->own_failed > 0 && c->orphans > 0 && c->homecomings > 0 &&
+               c->moves > 0 && c->unmirrored > 0 && c->large > 0 && c->too_old > 0 &&
+               c->future > 0 && c->tombstones > 0 && c->compacted > 0 && c->reopened > 0 &&
+               c->child > 0 && c->deep_chains > 0 && c->overrides > 0,
            "everything that should happen did");
     story_forget();
     return tap_done();

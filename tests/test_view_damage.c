@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A damaged view: whatever is done to its files while nobody has them open, the next owner opens, never crashes, and answers what the database holds; and so it
-// does after further writes, for a fault may lie where only a writer looks. Opening runs in a child. Damage of a view that was closed cleanly is noticed
-// where its files tell; bytes are changed only in views whose owner was killed.
+// A damaged view: whatever is done to its files while nobody has them open, the next owner opens,
+// never crashes, and answers what the database holds; and so it does after further writes, for a
+// fault may lie where only a writer looks. Opening runs in a child. Damage of a view that was
+// closed cleanly is noticed where its files tell; bytes are changed only in views whose owner was
+// killed.
 #include "tests/fault_check.h"
 
 #ifndef DAMAGE_FLIPS
@@ -9,7 +11,7 @@
 #endif
 
 #define WRITERS 3
-#define PAGE 4096
+#define PAGE    4096
 
 static bool built; // by the last opening
 
@@ -29,7 +31,8 @@ static rqc_options options(void)
     return o;
 }
 
-// ---- Children -------------------------------------------------------------------------------------
+// ---- Children
+// -------------------------------------------------------------------------------------
 
 static void write_some(rqc_db *db, unsigned rounds)
 {
@@ -110,7 +113,8 @@ static void check_all(rqc_db *db, const char *path, const char *when)
         fault_bad("%s: %.150s", when, why.text);
 }
 
-// Opens what was damaged, writes, closes, opens again. Tells whether the view was used, and not built anew.
+// Opens what was damaged, writes, closes, opens again. Tells whether the view was used, and not
+// built anew.
 static int reopen_role(const char *path)
 {
     rqc_stats stats;
@@ -152,7 +156,8 @@ static int attach_role(const char *path)
     return 0;
 }
 
-// ---- The view's files -----------------------------------------------------------------------------
+// ---- The view's files
+// -----------------------------------------------------------------------------
 
 static char db_path[FAULT_PATH], view_path[FAULT_PATH];
 static uint64_t generation;
@@ -215,7 +220,8 @@ static void put_file(const char *path, const char *text)
         die("%s: %s", path, strerror(errno));
 }
 
-// ---- Ways to damage -------------------------------------------------------------------------------
+// ---- Ways to damage
+// -------------------------------------------------------------------------------
 
 static void no_damage(const target *t, uint64_t arg)
 {
@@ -368,13 +374,16 @@ static void zero_page(const target *t, uint64_t arg)
     poke(t->data, (off_t)fault_rand((uint64_t)size_of(t->data) / PAGE) * PAGE, page, sizeof page);
 }
 
-// ---- Trials ---------------------------------------------------------------------------------------
+// ---- Trials
+// ---------------------------------------------------------------------------------------
 
 static void restore(const char *name)
 {
     char from[FAULT_PATH], to[FAULT_PATH];
-    bool good = fault_copy_tree(fault_path(from, "%s/%s-db", fault_disk, name), fault_path(to, "%s/db", fault_disk));
-    good = good && fault_copy_tree(fault_path(from, "%s/%s-view", fault_disk, name), fault_path(to, "%s/view", fault_memory));
+    bool good = fault_copy_tree(fault_path(from, "%s/%s-db", fault_disk, name),
+                                fault_path(to, "%s/db", fault_disk));
+    good = good && fault_copy_tree(fault_path(from, "%s/%s-view", fault_disk, name),
+                                   fault_path(to, "%s/view", fault_memory));
     if (!good)
         die("%s: %s", to, strerror(errno));
 }
@@ -396,7 +405,8 @@ static void prepare(const char *name, const char *rounds)
     if (!fault_view_of(db_path, view_path))
         die("no view");
     if (!fault_copy_tree(from, fault_path(to, "%s/%s-db", fault_disk, name)) ||
-        !fault_copy_tree(fault_path(from, "%s/view", fault_memory), fault_path(to, "%s/%s-view", fault_disk, name)))
+        !fault_copy_tree(fault_path(from, "%s/view", fault_memory),
+                         fault_path(to, "%s/%s-view", fault_disk, name)))
         die("%s: %s", to, strerror(errno));
 }
 
@@ -500,17 +510,22 @@ static void run_way(const char *name, const way *w)
     const int got = fault_next(&c, FAULT_PATIENCE_MS, &m);
     const int status = got == 0 ? -1 : fault_reap(&c);
     if (got != 1 || status != 0)
-        die("%s view, %s: a reader %s, status %d", name, w->text, got == 0 ? "hung" : "died", status);
+        die("%s view, %s: a reader %s, status %d", name, w->text, got == 0 ? "hung" : "died",
+            status);
     const int became = reopen(w->text);
     static const char *const texts[] = {"built anew", "used", "refused"};
-    ok(became == w->want || (w->want < 0 && (became == USED || became == BUILT)), "%s view, %s: %s; a reader before: %s", name, w->text,
+    ok(became == w->want || (w->want < 0 && (became == USED || became == BUILT)),
+       "%s view, %s: %s; a reader before: %s", name, w->text,
        became >= 0 ? texts[became] : "failed", rqc_err_text((rqc_err)m.code));
 }
 
 static void test_bytes(uint64_t count)
 {
-    static void (*const damages[])(const target *t, uint64_t arg) = {flip_bit, flip_bit, change_byte, repeat_page, zero_page};
-    static const char *const names[] = {"a bit flipped", "a bit flipped", "a byte changed", "a page repeated", "a page emptied"};
+    static void (*const damages[])(const target *t, uint64_t arg) = {flip_bit, flip_bit,
+                                                                     change_byte, repeat_page,
+                                                                     zero_page};
+    static const char *const names[] = {"a bit flipped", "a bit flipped", "a byte changed",
+                                        "a page repeated", "a page emptied"};
     unsigned used = 0;
     for (uint64_t i = 0; i < count; i++) {
         const size_t d = (size_t)(i % (sizeof damages / sizeof *damages));
@@ -522,8 +537,10 @@ static void test_bytes(uint64_t count)
             die("%s", names[d]);
         used += became == USED;
     }
-    ok(count < 40 || used < count, "%" PRIu64 " views of killed owners with a bit, byte or page changed: %u used, the others built anew", count,
-       used);
+    ok(count < 40 || used < count,
+       "%" PRIu64
+       " views of killed owners with a bit, byte or page changed: %u used, the others built anew",
+       count, used);
 }
 
 int main(int argc, char **argv)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The view's map is full: it grows into a new generation, while threads and another process read it.
+// The view's map is full: it grows into a new generation, while threads and another process read
+// it.
 #include "api/reqcast.h"
 #include "tests/tap.h"
 
@@ -50,7 +51,8 @@ static void put_pair(rqc_txn *t, uint32_t n)
 {
     uint8_t id[16], header[16];
     char text[600];
-    rqc_value http[RQC_HTTP_NFIELDS] = {{RQC_ABSENT, 0, NULL, {0}}}, row[RQC_HTTP_HEADER_NFIELDS] = {{RQC_ABSENT, 0, NULL, {0}}};
+    rqc_value http[RQC_HTTP_NFIELDS] = {{RQC_ABSENT, 0, NULL, {0}}},
+              row[RQC_HTTP_HEADER_NFIELDS] = {{RQC_ABSENT, 0, NULL, {0}}};
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     id_of(id, n);
@@ -64,11 +66,13 @@ static void put_pair(rqc_txn *t, uint32_t n)
     row[RQC_HTTP_HEADER_HTTP_ID] = rqc_id(id);
     row[RQC_HTTP_HEADER_HEADER_KEY] = rqc_text("n");
     row[RQC_HTTP_HEADER_HEADER_VALUE] = rqc_text(text);
-    if (rqc_put(t, RQC_HTTP, id, http) != RQC_OK || rqc_put(t, RQC_HTTP_HEADER, header, row) != RQC_OK)
+    if (rqc_put(t, RQC_HTTP, id, http) != RQC_OK ||
+        rqc_put(t, RQC_HTTP_HEADER, header, row) != RQC_OK)
         bail("put: %s", rqc_txn_error(t));
 }
 
-// One session: everything in it belongs to one position. Requests come in order, so the newest one's number tells their count.
+// One session: everything in it belongs to one position. Requests come in order, so the newest
+// one's number tells their count.
 static bool consistent(rqc_read *r, rqc_list *page)
 {
     uint64_t count = 0;
@@ -83,8 +87,10 @@ static bool consistent(rqc_read *r, rqc_list *page)
     if (good && count > 0) {
         id_of(id, (uint32_t)count);
         id[0] = 2;
-        good = page->n == (count < 10 ? count : 10) && rqc_record_updated(page->items[0]) == (int64_t)count &&
-               rqc_get(r, RQC_HTTP_HEADER, id, &rec) == RQC_OK && rqc_field(rec, RQC_HTTP_HEADER_HEADER_VALUE).n == 599;
+        good = page->n == (count < 10 ? count : 10) &&
+               rqc_record_updated(page->items[0]) == (int64_t)count &&
+               rqc_get(r, RQC_HTTP_HEADER, id, &rec) == RQC_OK &&
+               rqc_field(rec, RQC_HTTP_HEADER_HEADER_VALUE).n == 599;
     }
     rqc_read_end(r);
     return good;
@@ -106,7 +112,8 @@ static void *read_loop(void *db)
     return NULL;
 }
 
-// The other process: reads until the pipe says stop, exits with 0 when every session was consistent.
+// The other process: reads until the pipe says stop, exits with 0 when every session was
+// consistent.
 static int attached(int stop_fd)
 {
     rqc_db *db;
@@ -141,7 +148,8 @@ int main(int argc, char **argv)
     rqc_result result;
     rqc_value row[RQC_WORKSPACES_NFIELDS] = {{RQC_ABSENT, 0, NULL, {0}}};
     row[RQC_WORKSPACES_NAME] = rqc_text("w");
-    if (rqc_txn_new(db, &t, NULL) != RQC_OK || rqc_put(t, RQC_WORKSPACES, workspace, row) != RQC_OK || rqc_commit(t, &result) != RQC_OK)
+    if (rqc_txn_new(db, &t, NULL) != RQC_OK ||
+        rqc_put(t, RQC_WORKSPACES, workspace, row) != RQC_OK || rqc_commit(t, &result) != RQC_OK)
         bail("workspace");
     int fds[2];
     if (pipe2(fds, O_NONBLOCK) != 0)
@@ -172,16 +180,18 @@ int main(int argc, char **argv)
         bail("pipe");
     int status = -1;
     waitpid(child, &status, 0);
-    ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "another process read consistently all the time (status %d)", status);
+    ok(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+       "another process read consistently all the time (status %d)", status);
     is(atomic_load(&failures), 0u, "so did threads, in %u sessions", atomic_load(&sessions));
     is(invisible, 0u, "every commit was visible when it returned");
     rqc_stats s = {.size = sizeof s};
     if (rqc_stats_read(db, &s, NULL) != RQC_OK)
         bail("stats");
-    ok(s.view_map_bytes > (1 << 20) && s.generation > 1, "the map grew to %" PRIu64 " bytes, generation %" PRIu64,
-       s.view_map_bytes, s.generation);
+    ok(s.view_map_bytes > (1 << 20) && s.generation > 1,
+       "the map grew to %" PRIu64 " bytes, generation %" PRIu64, s.view_map_bytes, s.generation);
     rqc_verified v;
-    ok(rqc_verify(db, 0, NULL, NULL, &v, NULL) == RQC_OK && v.differences == 0, "verify finds no difference");
+    ok(rqc_verify(db, 0, NULL, NULL, &v, NULL) == RQC_OK && v.differences == 0,
+       "verify finds no difference");
     is(v.records, 1 + 2 * (uint64_t)total, "all records are there");
     rqc_txn_free(t);
     rqc_close(db);
@@ -191,7 +201,9 @@ int main(int argc, char **argv)
     if (system(command) != 0)
         bail("%s", command);
     db = open_owner(1 << 20);
-    ok(rqc_verify(db, 0, NULL, NULL, &v, NULL) == RQC_OK && v.differences == 0 && v.records == 1 + 2 * (uint64_t)total, "built anew from a map of 1 MiB");
+    ok(rqc_verify(db, 0, NULL, NULL, &v, NULL) == RQC_OK && v.differences == 0 &&
+           v.records == 1 + 2 * (uint64_t)total,
+       "built anew from a map of 1 MiB");
     rqc_close(db);
     nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return tap_done();

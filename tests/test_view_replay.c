@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A view that follows change by change and one that is built anew must be equal: every `changes` from every cursor, every digest, every list.
-// Random histories from a store in memory, with moves, orphans, changed keys, a moving horizon and compaction.
+// A view that follows change by change and one that is built anew must be equal: every `changes`
+// from every cursor, every digest, every list. Random histories from a store in memory, with moves,
+// orphans, changed keys, a moving horizon and compaction.
 #include "cache/view.h"
 #include "tests/fake_store.h"
 #include "tests/tap.h"
@@ -68,7 +69,8 @@ static rqc_err note_ws(void *ctx, const rqci_ws_state *w)
     return RQC_OK;
 }
 
-// Workspaces that are empty and hold nothing but pruned history may be known to one view only; they are left out.
+// Workspaces that are empty and hold nothing but pruned history may be known to one view only; they
+// are left out.
 static rqc_err note_live_ws(void *ctx, const rqci_ws_state *w)
 {
     return w->records[0] == 0 ? RQC_OK : note_ws(ctx, w);
@@ -84,16 +86,20 @@ typedef struct wanted {
 static int older(const void *a, const void *b)
 {
     const wanted *x = a, *y = b;
-    return x->row->updated != y->row->updated ? (x->row->updated < y->row->updated ? -1 : 1) : x->number - y->number;
+    return x->row->updated != y->row->updated ? (x->row->updated < y->row->updated ? -1 : 1)
+                                              : x->number - y->number;
 }
 
-// Requests of workspace w (255: any) with since < updated ≤ until for which (flags & mask) == want, oldest first.
-static size_t select_rows(const fake_store *store, uint8_t w, int64_t since, int64_t until, uint8_t mask, uint8_t want, wanted ret[FAKE_IDS])
+// Requests of workspace w (255: any) with since < updated ≤ until for which (flags & mask) == want,
+// oldest first.
+static size_t select_rows(const fake_store *store, uint8_t w, int64_t since, int64_t until,
+                          uint8_t mask, uint8_t want, wanted ret[FAKE_IDS])
 {
     size_t n = 0;
     for (uint8_t i = 0; i < FAKE_IDS; i++) {
         const fake_row *r = &store->rows[RQCI_HTTP][i];
-        if (r->alive && (w == 255 || r->owner == w) && r->updated > since && r->updated <= until && (r->flags & mask) == want)
+        if (r->alive && (w == 255 || r->owner == w) && r->updated > since && r->updated <= until &&
+            (r->flags & mask) == want)
             ret[n++] = (wanted){i, r};
     }
     qsort(ret, n, sizeof *ret, older);
@@ -120,7 +126,8 @@ static void look_by_time(rqci_reader *r, const fake_store *store, uint8_t w)
         rqci_list all = {NULL, 0, 0};
         rqc_page_cursor cursor = {0};
         while (cursor.state != 2) {
-            if (rqci_updates(r, id, since, until, NULL, 1 + (uint32_t)(since % 3), &cursor, &l) != RQC_OK)
+            if (rqci_updates(r, id, since, until, NULL, 1 + (uint32_t)(since % 3), &cursor, &l) !=
+                RQC_OK)
                 bail("updates");
             for (size_t i = 0; i < l.n; i++)
                 if (rqci_list_add(&all, l.items[i]) != RQC_OK)
@@ -132,12 +139,16 @@ static void look_by_time(rqci_reader *r, const fake_store *store, uint8_t w)
         if (rqci_metrics(r, id, since, &m) != RQC_OK)
             bail("metrics");
         const size_t total = select_rows(store, w, INT64_MIN, INT64_MAX, 0, 0, want);
-        if (m.total != total || (total > 0 && (m.earliest != want[0].row->updated || m.latest != want[total - 1].row->updated)) ||
-            m.delta != select_rows(store, w, INT64_MIN, INT64_MAX, 1, 1, want) || m.recent != select_rows(store, w, since, INT64_MAX, 0, 0, want))
+        if (m.total != total ||
+            (total > 0 &&
+             (m.earliest != want[0].row->updated || m.latest != want[total - 1].row->updated)) ||
+            m.delta != select_rows(store, w, INT64_MIN, INT64_MAX, 1, 1, want) ||
+            m.recent != select_rows(store, w, since, INT64_MAX, 0, 0, want))
             bail("metrics of workspace %d since %d", w, (int)since);
         rqc_activity day = {0};
         size_t days = 0;
-        if (rqci_activity(r, id, since, &day, 1, &days) != RQC_OK || day.changes != select_rows(store, w, since - 1, INT64_MAX, 0, 0, want))
+        if (rqci_activity(r, id, since, &day, 1, &days) != RQC_OK ||
+            day.changes != select_rows(store, w, since - 1, INT64_MAX, 0, 0, want))
             bail("activity of workspace %d since %d", w, (int)since);
     }
     rqci_list_free(&l);
@@ -172,7 +183,8 @@ static void look(seen *s, const char *dir, const fake_store *store, uint32_t lim
     rqci_mirror *m;
     rqci_reader *r;
     s->text.len = 0;
-    if (rqci_mirror_open(dir, NULL, &m, &err) != RQC_OK || rqci_reader_new(m, &r, &err) != RQC_OK || rqci_reader_begin(r, &err) != RQC_OK)
+    if (rqci_mirror_open(dir, NULL, &m, &err) != RQC_OK || rqci_reader_new(m, &r, &err) != RQC_OK ||
+        rqci_reader_begin(r, &err) != RQC_OK)
         bail("cannot read %s: %s", dir, err.text);
     if (rqci_reader_check(r, &err) != RQC_OK)
         bail("check of %s at %" PRIu64 ": %s", dir, store->head, err.text);
@@ -208,12 +220,15 @@ static void look(seen *s, const char *dir, const fake_store *store, uint32_t lim
             fake_id(fake_entities[e], n, id);
             const rqc_record *rec = NULL;
             const rqc_err rc = rqci_get(r, fake_entities[e], id, &rec);
-            if ((rc == RQC_OK) != store->rows[fake_entities[e]][n].alive || (rc != RQC_OK && rc != RQC_NOT_FOUND))
-                bail("entity %d number %d: get says %d at %" PRIu64, fake_entities[e], n, (int)rc, store->head);
+            if ((rc == RQC_OK) != store->rows[fake_entities[e]][n].alive ||
+                (rc != RQC_OK && rc != RQC_NOT_FOUND))
+                bail("entity %d number %d: get says %d at %" PRIu64, fake_entities[e], n, (int)rc,
+                     store->head);
             if (rc != RQC_OK)
                 continue;
             rqci_buf want = {0};
-            if (fake_pack(store, fake_entities[e], n, 1, &want) != RQC_OK || !rqci_rec_same(rec, (const rqc_record *)(void *)want.data))
+            if (fake_pack(store, fake_entities[e], n, 1, &want) != RQC_OK ||
+                !rqci_rec_same(rec, (const rqc_record *)(void *)want.data))
                 bail("entity %d number %d differs at %" PRIu64, fake_entities[e], n, store->head);
             rqci_buf_free(&want);
             note_record(s, rec);
@@ -247,7 +262,8 @@ static void apply(rqci_view *v, fake_store *store, bool anew)
     rqci_source src = fake_source(store);
     rqci_errbuf err = {""};
     uint64_t seq = 0;
-    const rqc_err rc = anew ? rqci_view_rebuild(v, &src, &seq, &err) : rqci_view_apply(v, &src, &seq, &err);
+    const rqc_err rc =
+        anew ? rqci_view_rebuild(v, &src, &seq, &err) : rqci_view_apply(v, &src, &seq, &err);
     if (rc != RQC_OK || seq != store->head)
         bail("apply: %d %s at %" PRIu64, (int)rc, err.text, store->head);
 }
@@ -257,7 +273,8 @@ static void compact(rqci_view *v, fake_store *store)
     size_t kept = 0;
     const uint64_t horizon = fake_horizon(store);
     for (size_t i = 0; i < store->nlog; i++)
-        if (store->log[i].seq > horizon || store->log[i].seq == store->head || rqci_view_needs(v, &store->log[i], horizon))
+        if (store->log[i].seq > horizon || store->log[i].seq == store->head ||
+            rqci_view_needs(v, &store->log[i], horizon))
             store->log[kept++] = store->log[i];
     store->nlog = kept;
 }
@@ -298,9 +315,12 @@ static bool history(uint64_t seed, unsigned rounds)
         for (int i = 0; i < 3; i++)
             look(&got[i], dir[i], store, i == 1 ? 3 : 1000);
         for (int i = 1; i < 3 && equal; i++) {
-            equal = got[0].text.len == got[i].text.len && memcmp(got[0].text.data, got[i].text.data, got[0].text.len) == 0;
+            equal = got[0].text.len == got[i].text.len &&
+                    memcmp(got[0].text.data, got[i].text.data, got[0].text.len) == 0;
             if (!equal)
-                tap_note("seed %" PRIu64 " round %u head %" PRIu64 ": view %d differs (%zu and %zu bytes)", seed, round, store->head, i, got[0].text.len, got[i].text.len);
+                tap_note("seed %" PRIu64 " round %u head %" PRIu64
+                         ": view %d differs (%zu and %zu bytes)",
+                         seed, round, store->head, i, got[0].text.len, got[i].text.len);
         }
     }
     for (int i = 0; i < 3; i++) {
@@ -320,7 +340,8 @@ int main(void)
     bool equal = true;
     for (unsigned i = 0; i < histories && equal; i++)
         equal = history(one != NULL ? strtoull(one, NULL, 10) : i + 1, 120);
-    ok(equal, "%u random histories: followed, batched and rebuilt views are equal at every cursor", histories);
+    ok(equal, "%u random histories: followed, batched and rebuilt views are equal at every cursor",
+       histories);
     nftw(top, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return tap_done();
 }

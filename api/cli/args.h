@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Options and words of a command line, one by one. Options may stand before and behind words; "--" ends them.
+// Options and words of a command line, one by one. Options may stand before and behind words; "--"
+// ends them.
 #ifndef RQCI_CLI_ARGS_H
 #define RQCI_CLI_ARGS_H
 

@@ -11,8 +11,8 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-#define CLI_OK 0
-#define CLI_NO 1
+#define CLI_OK    0
+#define CLI_NO    1
 #define CLI_USAGE 2
 
 // ---- Arguments (args.c) ----
@@ -35,7 +35,8 @@ typedef struct cli_args {
     size_t ngiven;
 } cli_args;
 
-// The last value given for option `option` (its place in the command's list), NULL when it was not given.
+// The last value given for option `option` (its place in the command's list), NULL when it was not
+// given.
 const char *cli_value(const cli_args *a, int option);
 bool cli_has(const cli_args *a, int option);
 
@@ -72,7 +73,8 @@ extern const cli_command cli_time_commands[];
 extern const cli_command cli_resolve_commands[];
 extern const cli_command cli_write_commands[];
 
-// One line on standard error; control characters are made visible. Returns the exit status that belongs to the code.
+// One line on standard error; control characters are made visible. Returns the exit status that
+// belongs to the code.
 int cli_fail(cli *c, rqc_err code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 // The same for a mistake in the command line: 2.
 int cli_usage(cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -84,7 +86,8 @@ void cli_progress(cli *c, const char *what, uint64_t done, uint64_t total);
 // ---- The database (database.c) ----
 
 enum { CLI_READ, CLI_WRITE, CLI_CREATE };
-// Opens it as the owner; for CLI_READ, where another process owns it, its view. CLI_CREATE makes what is missing. 0 or an exit status.
+// Opens it as the owner; for CLI_READ, where another process owns it, its view. CLI_CREATE makes
+// what is missing. 0 or an exit status.
 int cli_open(cli *c, int how);
 // Opens for reading and begins the session c->read.
 int cli_begin(cli *c);
@@ -94,17 +97,20 @@ int cli_refresh(cli *c);
 int cli_read_failed(cli *c, rqc_err rc, const char *what);
 void cli_close(cli *c);
 
-// An id or a unique name. *ret_name_free: no workspace is meant, and the text may name a new one; only looked at when not NULL.
+// An id or a unique name. *ret_name_free: no workspace is meant, and the text may name a new one;
+// only looked at when not NULL.
 int cli_find_workspace(cli *c, const char *text, uint8_t ret_id[16], bool *ret_name_free);
 int cli_parse_id(cli *c, const char *text, uint8_t ret_id[16]);
 int cli_parse_ids(cli *c, const cli_args *a, size_t from, uint8_t (**ret_ids)[16], size_t *ret_n);
 int cli_parse_entity(cli *c, const char *text, rqc_entity *ret_entity);
 // A whole number in a range; `what` names the option.
-int cli_parse_int(cli *c, const char *what, const char *text, int64_t least, int64_t most, int64_t *ret_number);
+int cli_parse_int(cli *c, const char *what, const char *text, int64_t least, int64_t most,
+                  int64_t *ret_number);
 
 // ---- Output (output.c, table.c) ----
 
-// A line of JSON is made in c->line, which cli_json_end writes. Values follow keys; commas come by themselves.
+// A line of JSON is made in c->line, which cli_json_end writes. Values follow keys; commas come by
+// themselves.
 void cli_json_begin(cli *c);
 void cli_json_key(cli *c, const char *key);
 void cli_json_text(cli *c, const char *key, const char *text);
@@ -135,7 +141,8 @@ size_t cli_columns(const char *p, size_t n);
 size_t cli_terminal_width(void);
 bool cli_utf8(void);
 
-// A table: cells come row by row. Cells of shrinkable columns are cut when the rows are wider than the terminal.
+// A table: cells come row by row. Cells of shrinkable columns are cut when the rows are wider than
+// the terminal.
 typedef struct cli_column {
     const char *title; // NULL ends a list
     bool right;

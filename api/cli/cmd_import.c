@@ -51,7 +51,8 @@ static void progress(void *ctx, uint64_t done, uint64_t total)
     cli_progress(m->c, m->file, done, total);
 }
 
-// The workspace that a file goes to: found, met before in this command, or made by this transaction.
+// The workspace that a file goes to: found, met before in this command, or made by this
+// transaction.
 static int find_target(importing *m, const char *name, target **ret)
 {
     uint8_t id[16];
@@ -71,7 +72,8 @@ static int find_target(importing *m, const char *name, target **ret)
         if (rc == RQC_OK)
             rc = rqc_add(m->txn, RQC_WORKSPACES, id, row);
         if (rc != RQC_OK)
-            return cli_fail(m->c, rc, "workspace %s: %s; nothing was written", name, rqc_txn_error(m->txn));
+            return cli_fail(m->c, rc, "workspace %s: %s; nothing was written", name,
+                            rqc_txn_error(m->txn));
     }
     target *t = &m->targets[m->ntargets++];
     memcpy(t->id, id, 16);
@@ -93,21 +95,25 @@ static int import_file(importing *m, const char *path, const char *workspace)
     rqc_err rc = rqci_har_load(path, &text, &m->err);
     if (rc != RQC_OK)
         // A file that is not there is bad input, not a negative answer.
-        return cli_fail(m->c, rc == RQC_NOT_FOUND ? RQC_INVALID : rc, "%s; nothing was written", m->err.text);
+        return cli_fail(m->c, rc == RQC_NOT_FOUND ? RQC_INVALID : rc, "%s; nothing was written",
+                        m->err.text);
     rqci_har_workspace_name(path, name, sizeof name);
     const int status = find_target(m, workspace ? workspace : name, &t);
     if (status == CLI_OK) {
         m->target = t;
         const rqci_har_sink sink = {add, warn, progress, m};
-        rc = rqci_har_read((char *)text.data, text.len, t->id, (int64_t)time(NULL), &sink, &counts, &m->err);
+        rc = rqci_har_read((char *)text.data, text.len, t->id, (int64_t)time(NULL), &sink, &counts,
+                           &m->err);
     }
     rqci_buf_free(&text);
     if (status != CLI_OK)
         return status;
     if (rc != RQC_OK)
-        return cli_fail(m->c, rc, "%s: %s; nothing was written", path, *m->err.text ? m->err.text : rqc_err_text(rc));
+        return cli_fail(m->c, rc, "%s: %s; nothing was written", path,
+                        *m->err.text ? m->err.text : rqc_err_text(rc));
     if (m->warnings > WARNINGS_SHOWN && !m->c->verbose)
-        cli_note(m->c, "%s: and %" PRIu64 " warnings more; --verbose shows all", path, m->warnings - WARNINGS_SHOWN);
+        cli_note(m->c, "%s: and %" PRIu64 " warnings more; --verbose shows all", path,
+                 m->warnings - WARNINGS_SHOWN);
     t->counts.requests += counts.requests;
     t->counts.responses += counts.responses;
     t->counts.records += counts.records;
@@ -115,7 +121,8 @@ static int import_file(importing *m, const char *path, const char *workspace)
     return CLI_OK;
 }
 
-static void summary(cli *c, const target *t, const rqc_result *r, uint64_t written, uint64_t skipped)
+static void summary(cli *c, const target *t, const rqc_result *r, uint64_t written,
+                    uint64_t skipped)
 {
     char id[27];
     rqc_id_format(t->id, id);
@@ -134,10 +141,11 @@ static void summary(cli *c, const target *t, const rqc_result *r, uint64_t writt
     }
     rqci_buf name = {0};
     cli_visible(&name, t->name, strlen(t->name));
-    printf("%.*s (%s): %" PRIu64 " requests, %" PRIu64 " responses; %" PRIu64 " records written, %" PRIu64
-           " were there already; %" PRIu64 " warnings; position %" PRIu64 "\n",
-           (int)name.len, (const char *)name.data, id, t->counts.requests, t->counts.responses, written, skipped, t->counts.warnings,
-           r->position.seq);
+    printf("%.*s (%s): %" PRIu64 " requests, %" PRIu64 " responses; %" PRIu64
+           " records written, %" PRIu64 " were there already; %" PRIu64
+           " warnings; position %" PRIu64 "\n",
+           (int)name.len, (const char *)name.data, id, t->counts.requests, t->counts.responses,
+           written, skipped, t->counts.warnings, r->position.seq);
     rqci_buf_free(&name);
 }
 
@@ -160,12 +168,14 @@ static int import_all(importing *m, const cli_args *a)
     rqc_read_end(m->c->read);
     rc = rqc_commit(m->txn, &r);
     if (rc != RQC_OK)
-        return cli_fail(m->c, rc, "%s: %s; nothing was written", m->c->db_path, rqc_txn_error(m->txn));
+        return cli_fail(m->c, rc, "%s: %s; nothing was written", m->c->db_path,
+                        rqc_txn_error(m->txn));
     if (!r.visible)
         cli_note(m->c, "the import is durable, but the view cannot show it yet; see reqcast stats");
     for (size_t i = 0; i < m->ntargets; i++) {
         const target *t = &m->targets[i];
-        // The store's own counts are exact, also when a file was given twice; they cannot be told apart when there are several workspaces.
+        // The store's own counts are exact, also when a file was given twice; they cannot be told
+        // apart when there are several workspaces.
         if (m->ntargets == 1)
             summary(m->c, t, &r, r.written - t->made, r.skipped);
         else
@@ -190,8 +200,10 @@ static const cli_option options[] = {{"workspace", 'w', "WORKSPACE"}, {NULL, 0, 
 const cli_command cli_import_commands[] = {
     {"import", "[-w WORKSPACE] FILE...",
      "read HAR files into a workspace\n\n"
-     "WORKSPACE is an id or a name; a new name makes a workspace. Without -w each file has one named after it. All files of one\n"
-     "command are stored in one transaction. Importing a file again changes nothing. FILE may be - for standard input.",
+     "WORKSPACE is an id or a name; a new name makes a workspace. Without -w each file has one "
+     "named after it. All files of one\n"
+     "command are stored in one transaction. Importing a file again changes nothing. FILE may be - "
+     "for standard input.",
      options, 1, SIZE_MAX, import},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -13,7 +13,9 @@
 static int parse_until(cli *c, const cli_args *a, int option, int64_t *ret_until)
 {
     *ret_until = RQC_ANY_TIME;
-    return cli_has(a, option) ? cli_parse_int(c, "--until", cli_value(a, option), INT64_MIN, INT64_MAX, ret_until) : CLI_OK;
+    return cli_has(a, option)
+               ? cli_parse_int(c, "--until", cli_value(a, option), INT64_MIN, INT64_MAX, ret_until)
+               : CLI_OK;
 }
 
 // ---- Pages --------------------------------------------------------------------------------------
@@ -46,13 +48,18 @@ static rqc_value shown(const rqc_record *r, int field, int override)
 
 void cli_requests_table(const rqc_list *list)
 {
-    static const cli_column columns[] = {{"UPDATED (UTC)", false, false}, {"METHOD", false, false}, {"NAME", false, true},
-                                         {"URL", false, true},            {"ID", false, false},     {NULL, false, false}};
+    static const cli_column columns[] = {{"UPDATED (UTC)", false, false},
+                                         {"METHOD", false, false},
+                                         {"NAME", false, true},
+                                         {"URL", false, true},
+                                         {"ID", false, false},
+                                         {NULL, false, false}};
     cli_table t;
     cli_table_init(&t, columns);
     for (size_t i = 0; i < list->n; i++) {
         const rqc_record *r = list->items[i];
-        const rqc_value method = shown(r, RQC_HTTP_METHOD, RQC_HTTP_DELTA_METHOD), name = shown(r, RQC_HTTP_NAME, RQC_HTTP_DELTA_NAME);
+        const rqc_value method = shown(r, RQC_HTTP_METHOD, RQC_HTTP_DELTA_METHOD),
+                        name = shown(r, RQC_HTTP_NAME, RQC_HTTP_DELTA_NAME);
         const rqc_value url = shown(r, RQC_HTTP_URL, RQC_HTTP_DELTA_URL);
         char text[32];
         cli_time_text(rqc_record_updated(r), text);
@@ -89,7 +96,8 @@ static int page(cli *c, const cli_args *a)
     if (status != CLI_OK)
         return status;
     rqc_list list = RQC_LIST_INIT;
-    const rqc_err rc = rqc_page(c->read, workspace, until, cli_value(a, PAGE_METHOD), (uint32_t)limit, &cursor, &list);
+    const rqc_err rc = rqc_page(c->read, workspace, until, cli_value(a, PAGE_METHOD),
+                                (uint32_t)limit, &cursor, &list);
     if (rc != RQC_OK)
         return cli_read_failed(c, rc, "page");
     page_cursor_text(&cursor, next);
@@ -151,17 +159,24 @@ static int parse_cursor(cli *c, const char *text, rqc_cursor *ret)
     *ret = (rqc_cursor)RQC_CURSOR_INIT(0);
     snprintf(head, sizeof head, "%.*s", (int)(n < sizeof head ? n : sizeof head - 1), text);
     if (n >= sizeof head || rqc_position_parse(head, &here, &p) != RQC_OK)
-        return cli_fail(c, RQC_INVALID, "--since: %s is no position (SEQ, TERM@STOREID:SEQ, or what changes gave as next)", text);
+        return cli_fail(
+            c, RQC_INVALID,
+            "--since: %s is no position (SEQ, TERM@STOREID:SEQ, or what changes gave as next)",
+            text);
     if (p.seq != 0 && (p.term != here.term || memcmp(p.store_id, here.store_id, 16) != 0))
-        return cli_fail(c, RQC_EPOCH_CHANGED, "--since: %s belongs to another history of the database; start over with --since 0", text);
+        return cli_fail(
+            c, RQC_EPOCH_CHANGED,
+            "--since: %s belongs to another history of the database; start over with --since 0",
+            text);
     ret->seq = p.seq;
     if (!text[n])
         return CLI_OK;
     char entity[64], id[40];
     unsigned long long started;
     int used = 0;
-    if (sscanf(text + n, "/%63[a-z_]/%39[0-9A-Za-z]/%20llu%n", entity, id, &started, &used) != 3 || text[n + (size_t)used] ||
-        rqc_entity_number(entity) == 0 || rqc_id_parse(id, ret->id) != RQC_OK)
+    if (sscanf(text + n, "/%63[a-z_]/%39[0-9A-Za-z]/%20llu%n", entity, id, &started, &used) != 3 ||
+        text[n + (size_t)used] || rqc_entity_number(entity) == 0 ||
+        rqc_id_parse(id, ret->id) != RQC_OK)
         return cli_fail(c, RQC_INVALID, "--since: %s is not what changes gave as next", text);
     ret->entity = (uint8_t)rqc_entity_number(entity);
     ret->started = started;
@@ -205,7 +220,8 @@ static void changes_end(cli *c, const rqc_cursor *cursor, bool up_to_date)
     rqc_position_format(&p, position);
     rqc_id_format(cursor->id, id);
     if (cursor->entity)
-        snprintf(next, sizeof next, "%s/%s/%s/%" PRIu64, position, rqc_entity_name((rqc_entity)cursor->entity), id, cursor->started);
+        snprintf(next, sizeof next, "%s/%s/%s/%" PRIu64, position,
+                 rqc_entity_name((rqc_entity)cursor->entity), id, cursor->started);
     else
         snprintf(next, sizeof next, "%s", position);
     if (!c->json) {
@@ -224,7 +240,9 @@ static void changes_end(cli *c, const rqc_cursor *cursor, bool up_to_date)
 }
 
 enum { CHANGES_SINCE, CHANGES_LIMIT };
-static const cli_option changes_options[] = {{"since", 0, "SEQ"}, {"limit", 0, "N"}, {NULL, 0, NULL}};
+static const cli_option changes_options[] = {{"since", 0, "SEQ"},
+                                             {"limit", 0, "N"},
+                                             {NULL, 0, NULL}};
 
 static int changes(cli *c, const cli_args *a)
 {
@@ -289,17 +307,22 @@ static int get(cli *c, const cli_args *a)
     if (status != CLI_OK || missing == 0)
         return status;
     return missing == 1 ? cli_fail(c, RQC_NOT_FOUND, "%s: no %s has this id", first, a->words[0])
-                        : cli_fail(c, RQC_NOT_FOUND, "%s and %zu more: no %s has these ids", first, missing - 1, a->words[0]);
+                        : cli_fail(c, RQC_NOT_FOUND, "%s and %zu more: no %s has these ids", first,
+                                   missing - 1, a->words[0]);
 }
 
 // One line per record: the fields that people look for in children.
 static void children_table(rqc_entity entity, const rqc_list *list)
 {
-    static const cli_column columns[] = {{"OWNER", false, false},         {"KEY", false, true}, {"VALUE", false, true},
-                                         {"UPDATED (UTC)", false, false}, {"ID", false, false}, {NULL, false, false}};
+    static const cli_column columns[] = {{"OWNER", false, false}, {"KEY", false, true},
+                                         {"VALUE", false, true},  {"UPDATED (UTC)", false, false},
+                                         {"ID", false, false},    {NULL, false, false}};
     static const char *const keys[] = {"header_key", "key", "version_name", "status", "success"};
-    static const char *const values[] = {"header_value", "value", "raw_data", "version_description", "size"};
-    const int owner = rqc_field_number(entity, "http_id") >= 0 ? rqc_field_number(entity, "http_id") : rqc_field_number(entity, "response_id");
+    static const char *const values[] = {"header_value", "value", "raw_data", "version_description",
+                                         "size"};
+    const int owner = rqc_field_number(entity, "http_id") >= 0
+                          ? rqc_field_number(entity, "http_id")
+                          : rqc_field_number(entity, "response_id");
     int key = -1, value = -1;
     for (size_t i = 0; i < 5; i++) {
         key = key < 0 ? rqc_field_number(entity, keys[i]) : key;
@@ -337,14 +360,17 @@ static int children(cli *c, const cli_args *a)
     if (status == CLI_OK)
         status = cli_parse_entity(c, a->words[0], &entity);
     if (status == CLI_OK && entity <= RQC_HTTP)
-        status = cli_usage(c, "%s hangs on no request; children are http_header, http_search_param and so on", a->words[0]);
+        status = cli_usage(
+            c, "%s hangs on no request; children are http_header, http_search_param and so on",
+            a->words[0]);
     if (status == CLI_OK)
         status = cli_parse_ids(c, a, 1, &ids, &n);
     if (status == CLI_OK)
         status = cli_begin(c);
     rqc_list list = RQC_LIST_INIT;
     if (status == CLI_OK) {
-        const rqc_err rc = rqc_children(c->read, entity, (const uint8_t(*)[16])ids, n, until, cli_has(a, CHILDREN_ALL), &list);
+        const rqc_err rc = rqc_children(c->read, entity, (const uint8_t(*)[16])ids, n, until,
+                                        cli_has(a, CHILDREN_ALL), &list);
         if (rc != RQC_OK)
             status = cli_read_failed(c, rc, "children");
     }
@@ -362,17 +388,20 @@ static const cli_option count_options[] = {{"until", 0, "T"}, {NULL, 0, NULL}};
 const cli_command cli_read_commands[] = {
     {"page", "WORKSPACE [--until T] [--method M] [--limit 50] [--cursor C]",
      "base requests of a workspace, newest first\n\n"
-     "A WORKSPACE is an id or a unique name. --until takes UNIX seconds. What a page gives as next goes on with --cursor.",
+     "A WORKSPACE is an id or a unique name. --until takes UNIX seconds. What a page gives as next "
+     "goes on with --cursor.",
      page_options, 1, 1, page},
     {"count", "WORKSPACE [--until T]", "how many those are", count_options, 1, 1, count},
     {"changes", "WORKSPACE [--since SEQ] [--limit N]",
      "each record that changed, once, in order of its last change\n\n"
-     "Deletions come as such. --since takes a SEQ, a position, or what changes gave as next; 0 or none: everything.",
+     "Deletions come as such. --since takes a SEQ, a position, or what changes gave as next; 0 or "
+     "none: everything.",
      changes_options, 1, 1, changes},
     {"get", "ENTITY ID...", "records by id", NULL, 2, SIZE_MAX, get},
     {"children", "ENTITY HTTP_ID... [--until T] [--all]",
      "headers, parameters and so on of requests\n\n"
-     "Only enabled ones, unless --all. For http_response_header and http_response_assert the ids are those of responses.",
+     "Only enabled ones, unless --all. For http_response_header and http_response_assert the ids "
+     "are those of responses.",
      children_options, 2, SIZE_MAX, children},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -29,7 +29,8 @@ static void items_json(cli *c, const char *key, const rqc_items *list)
 
 static void raw_json(cli *c, const rqc_resolved *m)
 {
-    const rqc_value id = m->raw.id ? rqc_id(m->raw.id) : rqc_null(), codec = rqc_int(m->raw.compression);
+    const rqc_value id = m->raw.id ? rqc_id(m->raw.id) : rqc_null(),
+                    codec = rqc_int(m->raw.compression);
     if (!m->raw.present) {
         cli_json_null(c, "raw");
         return;
@@ -37,7 +38,9 @@ static void raw_json(cli *c, const rqc_resolved *m)
     const struct {
         const char *key;
         const rqc_value *value;
-    } fields[] = {{"{\"id\":", &id}, {",\"raw_data\":", &m->raw.bytes}, {",\"compression_type\":", &codec}};
+    } fields[] = {{"{\"id\":", &id},
+                  {",\"raw_data\":", &m->raw.bytes},
+                  {",\"compression_type\":", &codec}};
     cli_json_key(c, "raw");
     for (size_t i = 0; i < 3; i++) {
         keep(c, rqci_buf_add(&c->line, fields[i].key, strlen(fields[i].key)));
@@ -77,9 +80,14 @@ static void print_value(const rqc_value *v, size_t most)
 }
 
 // A block of names and values, marked by where they come from. key_field -1: there is only a value.
-static void items_text(const char *title, const rqc_items *list, int key_field, int value_field, int enabled_field)
+static void items_text(const char *title, const rqc_items *list, int key_field, int value_field,
+                       int enabled_field)
 {
-    static const cli_column columns[] = {{"", false, false}, {"", false, true}, {"", false, true}, {"", false, false}, {NULL, false, false}};
+    static const cli_column columns[] = {{"", false, false},
+                                         {"", false, true},
+                                         {"", false, true},
+                                         {"", false, false},
+                                         {NULL, false, false}};
     if (list->n == 0)
         return;
     printf("\n%s (%zu)\n", title, list->n);
@@ -91,13 +99,16 @@ static void items_text(const char *title, const rqc_items *list, int key_field, 
         const rqc_value enabled = rqc_item_field(m, enabled_field);
         const bool off = enabled.type == RQC_BOOL && !enabled.u.i;
         char note[32];
-        cli_cell_text(&t, m->origin == RQC_ORIGIN_ADDITION ? " +" : m->origin == RQC_ORIGIN_OVERRIDE ? " *" : "  ");
+        cli_cell_text(&t, m->origin == RQC_ORIGIN_ADDITION   ? " +"
+                          : m->origin == RQC_ORIGIN_OVERRIDE ? " *"
+                                                             : "  ");
         if (key_field >= 0)
             cli_cell_value(&t, &key);
         else
             cli_cell_text(&t, "");
         cli_cell_value(&t, &value);
-        snprintf(note, sizeof note, "%s%s%s", m->origin ? origins[m->origin] : "", m->origin && off ? ", " : "", off ? "disabled" : "");
+        snprintf(note, sizeof note, "%s%s%s", m->origin ? origins[m->origin] : "",
+                 m->origin && off ? ", " : "", off ? "disabled" : "");
         cli_cell_text(&t, note);
     }
     cli_table_print(&t, false);
@@ -105,8 +116,10 @@ static void items_text(const char *title, const rqc_items *list, int key_field, 
 
 static void resolved_text(const rqc_resolved *m)
 {
-    const rqc_value method = rqc_item_field(&m->http, RQC_HTTP_METHOD), url = rqc_item_field(&m->http, RQC_HTTP_URL);
-    const rqc_value name = rqc_item_field(&m->http, RQC_HTTP_NAME), text = rqc_item_field(&m->http, RQC_HTTP_DESCRIPTION);
+    const rqc_value method = rqc_item_field(&m->http, RQC_HTTP_METHOD),
+                    url = rqc_item_field(&m->http, RQC_HTTP_URL);
+    const rqc_value name = rqc_item_field(&m->http, RQC_HTTP_NAME),
+                    text = rqc_item_field(&m->http, RQC_HTTP_DESCRIPTION);
     print_value(&method, 64);
     putchar(' ');
     print_value(&url, 8192);
@@ -117,16 +130,20 @@ static void resolved_text(const rqc_resolved *m)
         print_value(&text, 4096);
         putchar('\n');
     }
-    items_text("Headers", &m->headers, RQC_HTTP_HEADER_HEADER_KEY, RQC_HTTP_HEADER_HEADER_VALUE, RQC_HTTP_HEADER_ENABLED);
-    items_text("Parameters", &m->params, RQC_HTTP_SEARCH_PARAM_KEY, RQC_HTTP_SEARCH_PARAM_VALUE, RQC_HTTP_SEARCH_PARAM_ENABLED);
-    items_text("Form", &m->form, RQC_HTTP_BODY_FORM_KEY, RQC_HTTP_BODY_FORM_VALUE, RQC_HTTP_BODY_FORM_ENABLED);
-    items_text("Urlencoded", &m->urlencoded, RQC_HTTP_BODY_URLENCODED_KEY, RQC_HTTP_BODY_URLENCODED_VALUE, RQC_HTTP_BODY_URLENCODED_ENABLED);
+    items_text("Headers", &m->headers, RQC_HTTP_HEADER_HEADER_KEY, RQC_HTTP_HEADER_HEADER_VALUE,
+               RQC_HTTP_HEADER_ENABLED);
+    items_text("Parameters", &m->params, RQC_HTTP_SEARCH_PARAM_KEY, RQC_HTTP_SEARCH_PARAM_VALUE,
+               RQC_HTTP_SEARCH_PARAM_ENABLED);
+    items_text("Form", &m->form, RQC_HTTP_BODY_FORM_KEY, RQC_HTTP_BODY_FORM_VALUE,
+               RQC_HTTP_BODY_FORM_ENABLED);
+    items_text("Urlencoded", &m->urlencoded, RQC_HTTP_BODY_URLENCODED_KEY,
+               RQC_HTTP_BODY_URLENCODED_VALUE, RQC_HTTP_BODY_URLENCODED_ENABLED);
     items_text("Asserts", &m->asserts, -1, RQC_HTTP_ASSERT_VALUE, RQC_HTTP_ASSERT_ENABLED);
     if (m->raw.present && m->raw.bytes.type != RQC_NULL) {
         static const char *const codecs[] = {"", ", gzip", ", zstd", ", brotli"};
         const bool known = m->raw.compression >= 0 && m->raw.compression < 4;
-        printf("\nBody%s%s%s\n", known ? codecs[m->raw.compression] : ", unknown codec", m->raw.origin ? ", " : "",
-               m->raw.origin ? origins[m->raw.origin] : "");
+        printf("\nBody%s%s%s\n", known ? codecs[m->raw.compression] : ", unknown codec",
+               m->raw.origin ? ", " : "", m->raw.origin ? origins[m->raw.origin] : "");
         print_value(&m->raw.bytes, 4096);
         putchar('\n');
     }
@@ -163,17 +180,20 @@ static const cli_option chain_options[] = {{"until", 0, "T"}, {NULL, 0, NULL}};
 
 static void chain_text(const rqc_list *chain)
 {
-    printf("%zu %s, from the base to the deepest delta\n", chain->n, chain->n == 1 ? "request" : "requests");
+    printf("%zu %s, from the base to the deepest delta\n", chain->n,
+           chain->n == 1 ? "request" : "requests");
     for (size_t i = 0; i < chain->n; i++) {
         char id[27];
-        const rqc_value name = rqc_field(chain->items[i], i == 0 ? RQC_HTTP_NAME : RQC_HTTP_DELTA_NAME);
+        const rqc_value name =
+            rqc_field(chain->items[i], i == 0 ? RQC_HTTP_NAME : RQC_HTTP_DELTA_NAME);
         rqc_id_format(rqc_record_id(chain->items[i]), id);
         printf("  %s  ", id);
         if (name.type != RQC_NULL)
             print_value(&name, 256);
         putchar('\n');
     }
-    static const int fields[] = {RQC_HTTP_NAME, RQC_HTTP_METHOD, RQC_HTTP_URL, RQC_HTTP_BODY_KIND, RQC_HTTP_DESCRIPTION};
+    static const int fields[] = {RQC_HTTP_NAME, RQC_HTTP_METHOD, RQC_HTTP_URL, RQC_HTTP_BODY_KIND,
+                                 RQC_HTTP_DESCRIPTION};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         const rqc_value v = rqc_chain_field(chain, fields[i]);
         printf("%-12s ", rqc_field_name(RQC_HTTP, fields[i]));
@@ -198,7 +218,8 @@ static int chain(cli *c, const cli_args *a)
     if (rc != RQC_OK) {
         status = cli_read_failed(c, rc, a->words[0]);
     } else if (list.n == 0) {
-        status = cli_fail(c, RQC_NOT_FOUND, "%s: no base request has this id; a chain begins at a base", a->words[0]);
+        status = cli_fail(c, RQC_NOT_FOUND,
+                          "%s: no base request has this id; a chain begins at a base", a->words[0]);
     } else if (c->json) {
         c->line.len = 0;
         keep(c, rqci_json_chain(&c->line, list.items, list.n));

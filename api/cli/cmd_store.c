@@ -86,12 +86,15 @@ static int verify(cli *c, const cli_args *a)
         cli_json_position(c, &v.position);
         cli_json_end(c);
     } else {
-        printf("%" PRIu64 " records compared at position %" PRIu64 ", digest %s: ", v.records, v.position.seq, digest);
+        printf("%" PRIu64 " records compared at position %" PRIu64 ", digest %s: ", v.records,
+               v.position.seq, digest);
         if (found == 0)
             puts("no difference");
         else
-            printf("%" PRIu64 " differences%s\n", found, !repair ? "; reqcast verify --repair builds the view anew"
-                                                         : v.differences == 0 ? "; the view was built anew and is right now" : "");
+            printf("%" PRIu64 " differences%s\n", found,
+                   !repair              ? "; reqcast verify --repair builds the view anew"
+                   : v.differences == 0 ? "; the view was built anew and is right now"
+                                        : "");
     }
     return v.differences == 0 ? CLI_OK : CLI_NO;
 }
@@ -148,7 +151,9 @@ static int stats(cli *c, const cli_args *a)
         cli_json_end(c);
         return CLI_OK;
     }
-    static const cli_column columns[] = {{"", false, false}, {"", true, false}, {NULL, false, false}};
+    static const cli_column columns[] = {{"", false, false},
+                                         {"", true, false},
+                                         {NULL, false, false}};
     char position[RQC_POSITION_TEXT], text[48];
     rqc_position_format(&s.position, position);
     printf("position %s%s%s\n", position, s.owner ? "" : ", read from the view of another process",
@@ -173,7 +178,8 @@ const cli_command cli_store_commands[] = {
     {"init", "", "create the database, or what it lacks", NULL, 0, 0, init},
     {"verify", "[--repair]",
      "compare every record of the database with the view\n\n"
-     "Differences are listed; exit status 1 when there are any. With --repair a view that differs is built anew.",
+     "Differences are listed; exit status 1 when there are any. With --repair a view that differs "
+     "is built anew.",
      verify_options, 0, 0, verify},
     {"stats", "", "positions, counts and sizes", NULL, 0, 0, stats},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},

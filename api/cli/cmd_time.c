@@ -7,13 +7,16 @@
 #include <string.h>
 #include <time.h>
 
-#define PAGE 1000u
+#define PAGE          1000u
 #define ACTIVITY_DAYS 30
 
-static int parse_time(cli *c, const cli_args *a, int option, const char *name, int64_t otherwise, int64_t *ret)
+static int parse_time(cli *c, const cli_args *a, int option, const char *name, int64_t otherwise,
+                      int64_t *ret)
 {
     *ret = otherwise;
-    return cli_has(a, option) ? cli_parse_int(c, name, cli_value(a, option), INT64_MIN, INT64_MAX, ret) : CLI_OK;
+    return cli_has(a, option)
+               ? cli_parse_int(c, name, cli_value(a, option), INT64_MIN, INT64_MAX, ret)
+               : CLI_OK;
 }
 
 static void show(cli *c, const rqc_list *list)
@@ -25,7 +28,10 @@ static void show(cli *c, const rqc_list *list)
 }
 
 enum { TIME_SINCE, TIME_UNTIL, TIME_METHOD };
-static const cli_option updates_options[] = {{"since", 0, "T"}, {"until", 0, "T"}, {"method", 0, "M"}, {NULL, 0, NULL}};
+static const cli_option updates_options[] = {{"since", 0, "T"},
+                                             {"until", 0, "T"},
+                                             {"method", 0, "M"},
+                                             {NULL, 0, NULL}};
 static const cli_option since_until[] = {{"since", 0, "T"}, {"until", 0, "T"}, {NULL, 0, NULL}};
 static const cli_option since_only[] = {{"since", 0, "T"}, {NULL, 0, NULL}};
 
@@ -49,7 +55,8 @@ static int updates(cli *c, const cli_args *a)
     rqc_err rc = RQC_OK;
     bool any = false;
     while (rc == RQC_OK && cursor.state != 2 && !ferror(stdout)) {
-        rc = rqc_updates(c->read, workspace, since, until, cli_value(a, TIME_METHOD), PAGE, &cursor, &list);
+        rc = rqc_updates(c->read, workspace, since, until, cli_value(a, TIME_METHOD), PAGE, &cursor,
+                         &list);
         if (rc == RQC_OK && list.n > 0)
             show(c, &list);
         any = any || list.n > 0;
@@ -77,8 +84,9 @@ static int by_ids(cli *c, const cli_args *a, bool deltas, int since_option, int 
         status = cli_begin(c);
     rqc_list list = RQC_LIST_INIT;
     if (status == CLI_OK) {
-        const rqc_err rc = deltas ? rqc_deltas(c->read, (const uint8_t(*)[16])ids, n, since, until, &list)
-                                  : rqc_batch(c->read, (const uint8_t(*)[16])ids, n, until, &list);
+        const rqc_err rc =
+            deltas ? rqc_deltas(c->read, (const uint8_t(*)[16])ids, n, since, until, &list)
+                   : rqc_batch(c->read, (const uint8_t(*)[16])ids, n, until, &list);
         if (rc != RQC_OK)
             status = cli_read_failed(c, rc, deltas ? "deltas" : "batch");
         else if (list.n > 0)
@@ -103,7 +111,8 @@ static int deltas(cli *c, const cli_args *a)
     return by_ids(c, a, true, TIME_SINCE, TIME_UNTIL);
 }
 
-static int begin_since(cli *c, const cli_args *a, uint8_t ret_workspace[16], int64_t otherwise, int64_t *ret_since)
+static int begin_since(cli *c, const cli_args *a, uint8_t ret_workspace[16], int64_t otherwise,
+                       int64_t *ret_since)
 {
     int status = parse_time(c, a, TIME_SINCE, "--since", otherwise, ret_since);
     if (status == CLI_OK)
@@ -145,15 +154,19 @@ static int metrics(cli *c, const cli_args *a)
         cli_time_text(m.latest, latest);
         cli_time_text(m.earliest, earliest);
     }
-    printf("total     %" PRIu64 "\nbase      %" PRIu64 "\ndelta     %" PRIu64 "\nrecent    %" PRIu64 "\nlatest    %s\nearliest  %s\n", m.total,
-           m.base, m.delta, m.recent, latest, earliest);
+    printf("total     %" PRIu64 "\nbase      %" PRIu64 "\ndelta     %" PRIu64 "\nrecent    %" PRIu64
+           "\nlatest    %s\nearliest  %s\n",
+           m.total, m.base, m.delta, m.recent, latest, earliest);
     return CLI_OK;
 }
 
 static int activity(cli *c, const cli_args *a)
 {
-    static const cli_column columns[] = {
-        {"DATE", false, false}, {"CHANGES", true, false}, {"DELTAS", true, false}, {"BASES", true, false}, {NULL, false, false}};
+    static const cli_column columns[] = {{"DATE", false, false},
+                                         {"CHANGES", true, false},
+                                         {"DELTAS", true, false},
+                                         {"BASES", true, false},
+                                         {NULL, false, false}};
     uint8_t workspace[16];
     int64_t since;
     rqc_activity days[ACTIVITY_DAYS];
@@ -200,11 +213,16 @@ static int activity(cli *c, const cli_args *a)
 const cli_command cli_time_commands[] = {
     {"updates", "WORKSPACE --since T [--until T] [--method M]",
      "bases and deltas that were updated in a time window, oldest first\n\n"
-     "The window is since < updated_at <= until, in UNIX seconds. Times are data and may repeat or step back; changes misses nothing.",
+     "The window is since < updated_at <= until, in UNIX seconds. Times are data and may repeat or "
+     "step back; changes misses nothing.",
      updates_options, 1, 1, updates},
-    {"batch", "HTTP_ID... [--until T]", "requests by id, newest first", until_only, 1, SIZE_MAX, batch},
-    {"deltas", "HTTP_ID... [--since T] [--until T]", "the deltas of requests, one level down", since_until, 1, SIZE_MAX, deltas},
-    {"metrics", "WORKSPACE [--since T]", "how many requests there are, of which kind, how new", since_only, 1, 1, metrics},
-    {"activity", "WORKSPACE [--since T]", "requests by UTC day of their last update, 30 days at most", since_only, 1, 1, activity},
+    {"batch", "HTTP_ID... [--until T]", "requests by id, newest first", until_only, 1, SIZE_MAX,
+     batch},
+    {"deltas", "HTTP_ID... [--since T] [--until T]", "the deltas of requests, one level down",
+     since_until, 1, SIZE_MAX, deltas},
+    {"metrics", "WORKSPACE [--since T]", "how many requests there are, of which kind, how new",
+     since_only, 1, 1, metrics},
+    {"activity", "WORKSPACE [--since T]",
+     "requests by UTC day of their last update, 30 days at most", since_only, 1, 1, activity},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

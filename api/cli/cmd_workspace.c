@@ -35,7 +35,8 @@ static int create(cli *c, const char *name)
     if (rc == RQC_OK)
         rc = rqc_commit(t, NULL);
     if (rc != RQC_OK)
-        status = cli_fail(c, rc, "%s: %s", name, t && *rqc_txn_error(t) ? rqc_txn_error(t) : rqc_err_text(rc));
+        status = cli_fail(c, rc, "%s: %s", name,
+                          t && *rqc_txn_error(t) ? rqc_txn_error(t) : rqc_err_text(rc));
     rqc_txn_free(t);
     if (status != CLI_OK)
         return status;
@@ -50,8 +51,11 @@ static int create(cli *c, const char *name)
 
 static int workspaces(cli *c, const cli_args *a)
 {
-    static const cli_column columns[] = {
-        {"ID", false, false}, {"NAME", false, true}, {"REQUESTS", true, false}, {"UPDATED (UTC)", false, false}, {NULL, false, false}};
+    static const cli_column columns[] = {{"ID", false, false},
+                                         {"NAME", false, true},
+                                         {"REQUESTS", true, false},
+                                         {"UPDATED (UTC)", false, false},
+                                         {NULL, false, false}};
     if (cli_has(a, 0))
         return create(c, cli_value(a, 0));
     int status = cli_begin(c);
@@ -75,7 +79,8 @@ static int workspaces(cli *c, const cli_args *a)
         rqc_id_format(rqc_record_id(w), text);
         cli_cell_text(&t, text);
         cli_cell_value(&t, &name);
-        snprintf(text, sizeof text, "%" PRIu64, rqc_count(c->read, rqc_record_id(w), RQC_ANY_TIME, &n) == RQC_OK ? n : 0);
+        snprintf(text, sizeof text, "%" PRIu64,
+                 rqc_count(c->read, rqc_record_id(w), RQC_ANY_TIME, &n) == RQC_OK ? n : 0);
         cli_cell_text(&t, text);
         cli_time_text(rqc_record_updated(w), text);
         cli_cell_text(&t, text);
@@ -90,6 +95,7 @@ static int workspaces(cli *c, const cli_args *a)
 static const cli_option options[] = {{"create", 0, "NAME"}, {NULL, 0, NULL}};
 
 const cli_command cli_workspace_commands[] = {
-    {"workspaces", "[--create NAME]", "list the workspaces, or make one", options, 0, 0, workspaces},
+    {"workspaces", "[--create NAME]", "list the workspaces, or make one", options, 0, 0,
+     workspaces},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

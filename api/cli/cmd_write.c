@@ -55,7 +55,8 @@ static int put_line(cli *c, rqc_txn *t, uint64_t number, const char *text, size_
     uint8_t id[16];
     rqc_err rc = rqci_json_parse_row(text, len, &row, &err);
     if (rc != RQC_OK)
-        return cli_fail(c, rc, "standard input, line %" PRIu64 ": %s; nothing was written", number, *err.text ? err.text : rqc_err_text(rc));
+        return cli_fail(c, rc, "standard input, line %" PRIu64 ": %s; nothing was written", number,
+                        *err.text ? err.text : rqc_err_text(rc));
     if (row.has_id)
         memcpy(id, row.id, 16);
     else
@@ -81,7 +82,8 @@ static int put_all(cli *c, rqc_txn *t, put_lines *lines)
     ssize_t n;
     int status = CLI_OK;
     errno = 0;
-    for (uint64_t number = 1; status == CLI_OK && (n = getline(&text, &cap, stdin)) >= 0; number++) {
+    for (uint64_t number = 1; status == CLI_OK && (n = getline(&text, &cap, stdin)) >= 0;
+         number++) {
         size_t len = (size_t)n;
         if (blank(text, len))
             continue;
@@ -109,9 +111,10 @@ static int put(cli *c, const cli_args *a)
     const rqc_err rc = status == CLI_OK ? rqc_commit(t, &r) : RQC_OK;
     if (rc != RQC_OK) {
         const size_t failed = rqci_txn_failed(t);
-        status = failed < lines.n ? cli_fail(c, rc, "standard input, line %" PRIu64 ": %s; nothing was written", lines.numbers[failed],
-                                             rqc_txn_error(t))
-                                  : cli_fail(c, rc, "%s: %s; nothing was written", c->db_path, rqc_txn_error(t));
+        status = failed < lines.n
+                     ? cli_fail(c, rc, "standard input, line %" PRIu64 ": %s; nothing was written",
+                                lines.numbers[failed], rqc_txn_error(t))
+                     : cli_fail(c, rc, "%s: %s; nothing was written", c->db_path, rqc_txn_error(t));
     }
     rqc_txn_free(t);
     free(lines.numbers);
@@ -132,7 +135,9 @@ static int put(cli *c, const cli_args *a)
 // ---- patch --------------------------------------------------------------------------------------
 
 enum { PATCH_UNSET, PATCH_IF_SEQ };
-static const cli_option patch_options[] = {{"unset", 0, "FIELD"}, {"if-seq", 0, "N"}, {NULL, 0, NULL}};
+static const cli_option patch_options[] = {{"unset", 0, "FIELD"},
+                                           {"if-seq", 0, "N"},
+                                           {NULL, 0, NULL}};
 
 typedef struct patch_args {
     rqc_entity entity;
@@ -146,8 +151,9 @@ static int find_field(cli *c, rqc_entity entity, const char *name, int *ret_fiel
 {
     const int field = rqc_field_number(entity, name);
     if (field < 0)
-        return cli_fail(c, RQC_INVALID, "%s: %s has no such field; reqcast get %s ID --json shows all", name, rqc_entity_name(entity),
-                        rqc_entity_name(entity));
+        return cli_fail(c, RQC_INVALID,
+                        "%s: %s has no such field; reqcast get %s ID --json shows all", name,
+                        rqc_entity_name(entity), rqc_entity_name(entity));
     if (field == 0)
         return cli_fail(c, RQC_INVALID, "the id of a record cannot be changed");
     *ret_field = field;
@@ -167,9 +173,11 @@ static int patch_field(cli *c, patch_args *p, const char *word)
     if (status != CLI_OK)
         return status;
     p->scratch[field].len = 0;
-    const rqc_err rc = rqci_text_field(rqci_entity_of(p->entity), field, equals + 1, strlen(equals + 1), &p->scratch[field],
-                                       &p->row[field], &err);
-    return rc == RQC_OK ? CLI_OK : cli_fail(c, rc, "%s: %s", name, *err.text ? err.text : rqc_err_text(rc));
+    const rqc_err rc =
+        rqci_text_field(rqci_entity_of(p->entity), field, equals + 1, strlen(equals + 1),
+                        &p->scratch[field], &p->row[field], &err);
+    return rc == RQC_OK ? CLI_OK
+                        : cli_fail(c, rc, "%s: %s", name, *err.text ? err.text : rqc_err_text(rc));
 }
 
 // --if-seq takes a seq or a whole position; one of another history cannot be compared.
@@ -187,7 +195,8 @@ static int parse_if_seq(cli *c, const char *text, uint64_t *ret_seq)
     if (rqc_position_parse(text, &here, &p) != RQC_OK || p.seq == 0)
         return cli_usage(c, "--if-seq: %s is no position (SEQ or TERM@STOREID:SEQ)", text);
     if (rc == RQC_OK && (p.term != here.term || memcmp(p.store_id, here.store_id, 16) != 0))
-        return cli_fail(c, RQC_EPOCH_CHANGED, "--if-seq: %s belongs to another history of the database", text);
+        return cli_fail(c, RQC_EPOCH_CHANGED,
+                        "--if-seq: %s belongs to another history of the database", text);
     *ret_seq = p.seq;
     return CLI_OK;
 }
@@ -240,7 +249,10 @@ static int patch_commit(cli *c, const cli_args *a, patch_args *p, rqc_txn *t)
     if (rc != RQC_CHANGED)
         return cli_fail(c, rc, "%s: %s; nothing was written", a->words[1], rqc_txn_error(t));
     (void)show(c, p->entity, p->id);
-    return cli_fail(c, rc, "%s changed after %" PRIu64 "; nothing was written, the record is shown as it is now", a->words[1], p->if_seq);
+    return cli_fail(c, rc,
+                    "%s changed after %" PRIu64
+                    "; nothing was written, the record is shown as it is now",
+                    a->words[1], p->if_seq);
 }
 
 static int patch(cli *c, const cli_args *a)
@@ -262,7 +274,7 @@ static int patch(cli *c, const cli_args *a)
 
 // ---- delete -------------------------------------------------------------------------------------
 
-static int delete(cli *c, const cli_args *a)
+static int delete (cli *c, const cli_args *a)
 {
     rqc_entity entity;
     uint8_t(*ids)[16] = NULL;
@@ -280,7 +292,8 @@ static int delete(cli *c, const cli_args *a)
     if (status == CLI_OK && rc == RQC_OK)
         rc = rqc_commit(t, &r);
     if (status == CLI_OK && rc == RQC_NOT_FOUND && rqci_txn_failed(t) < n)
-        status = cli_fail(c, rc, "%s: no %s has this id; nothing was deleted", a->words[1 + rqci_txn_failed(t)], a->words[0]);
+        status = cli_fail(c, rc, "%s: no %s has this id; nothing was deleted",
+                          a->words[1 + rqci_txn_failed(t)], a->words[0]);
     else if (status == CLI_OK && rc != RQC_OK)
         status = cli_fail(c, rc, "%s; nothing was deleted", rqc_txn_error(t));
     rqc_txn_free(t);
@@ -302,12 +315,15 @@ static int delete(cli *c, const cli_args *a)
 const cli_command cli_write_commands[] = {
     {"put", "",
      "store records from standard input, one JSON object a line, all or none\n\n"
-     "A record with an id that is there replaces it; one without an id gets a new one. Columns that are missing take their defaults.",
+     "A record with an id that is there replaces it; one without an id gets a new one. Columns "
+     "that are missing take their defaults.",
      NULL, 0, 0, put},
     {"patch", "ENTITY ID FIELD=VALUE... [--unset FIELD] [--if-seq N]",
      "change fields of a record\n\n"
-     "--unset makes a field NULL; on an override: inherit. With --if-seq a record that changed after N is refused and shown.",
+     "--unset makes a field NULL; on an override: inherit. With --if-seq a record that changed "
+     "after N is refused and shown.",
      patch_options, 2, SIZE_MAX, patch},
-    {"delete", "ENTITY ID...", "delete records, with all that hangs on them", NULL, 2, SIZE_MAX, delete},
+    {"delete", "ENTITY ID...", "delete records, with all that hangs on them", NULL, 2, SIZE_MAX,
+     delete},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -9,7 +9,7 @@
 
 // Another command may own the database for a moment.
 #define BUSY_TRIES 20
-#define BUSY_MS 50
+#define BUSY_MS    50
 #define MAX_AGE_MS 3600000u
 
 static void show_log(void *ctx, int level, const char *text)
@@ -62,9 +62,15 @@ int cli_open(cli *c, int how)
         return CLI_OK;
     c->db = NULL;
     if (rc == RQC_NOT_FOUND)
-        return cli_fail(c, rc, "%s: there is no such database; make it with reqcast init, or name another with --db", c->db_path);
+        return cli_fail(
+            c, rc,
+            "%s: there is no such database; make it with reqcast init, or name another with --db",
+            c->db_path);
     if (rc == RQC_BUSY && how != CLI_READ)
-        return cli_fail(c, rc, "%s: %s; nothing was written: write through that process, or try again when it has ended", c->db_path, e.text);
+        return cli_fail(c, rc,
+                        "%s: %s; nothing was written: write through that process, or try again "
+                        "when it has ended",
+                        c->db_path, e.text);
     return cli_fail(c, rc, "%s: %s", c->db_path, e.text);
 }
 
@@ -112,7 +118,8 @@ int cli_parse_id(cli *c, const char *text, uint8_t ret_id[16])
 {
     if (rqc_id_parse(text, ret_id) == RQC_OK)
         return CLI_OK;
-    return cli_fail(c, RQC_INVALID, "%s: not an id; ids are 26 characters (ULID) or 32 hex digits", text);
+    return cli_fail(c, RQC_INVALID, "%s: not an id; ids are 26 characters (ULID) or 32 hex digits",
+                    text);
 }
 
 int cli_parse_ids(cli *c, const cli_args *a, size_t from, uint8_t (**ret_ids)[16], size_t *ret_n)
@@ -143,7 +150,8 @@ int cli_parse_entity(cli *c, const char *text, rqc_entity *ret_entity)
             (void)rqci_buf_add(&names, " ", 1);
             (void)rqci_buf_add(&names, name, strlen(name));
         }
-        const int status = cli_usage(c, "no entity %s; there are:%.*s", text, (int)names.len, (const char *)names.data);
+        const int status = cli_usage(c, "no entity %s; there are:%.*s", text, (int)names.len,
+                                     (const char *)names.data);
         rqci_buf_free(&names);
         return status;
     }
@@ -151,14 +159,16 @@ int cli_parse_entity(cli *c, const char *text, rqc_entity *ret_entity)
     return CLI_OK;
 }
 
-int cli_parse_int(cli *c, const char *what, const char *text, int64_t least, int64_t most, int64_t *ret_number)
+int cli_parse_int(cli *c, const char *what, const char *text, int64_t least, int64_t most,
+                  int64_t *ret_number)
 {
     char *end;
     errno = 0;
     const long long n = strtoll(text, &end, 10);
     const bool digits = (text[0] >= '0' && text[0] <= '9') || text[0] == '-' || text[0] == '+';
     if (errno != 0 || *end != 0 || end == text || !digits || n < least || n > most)
-        return cli_usage(c, "%s: %s is not a whole number from %lld to %lld", what, text, (long long)least, (long long)most);
+        return cli_usage(c, "%s: %s is not a whole number from %lld to %lld", what, text,
+                         (long long)least, (long long)most);
     *ret_number = n;
     return CLI_OK;
 }
@@ -181,8 +191,8 @@ static int ambiguous(cli *c, const rqc_list *all, const char *name, size_t n)
         (void)rqci_buf_add(&ids, " ", 1);
         (void)rqci_buf_add(&ids, id, 26);
     }
-    const int status = cli_fail(c, RQC_INVALID, "%s: %zu workspaces have this name; use an id:%.*s", name, n, (int)ids.len,
-                                (const char *)ids.data);
+    const int status = cli_fail(c, RQC_INVALID, "%s: %zu workspaces have this name; use an id:%.*s",
+                                name, n, (int)ids.len, (const char *)ids.data);
     rqci_buf_free(&ids);
     return status;
 }
@@ -219,7 +229,9 @@ int cli_find_workspace(cli *c, const char *text, uint8_t ret_id[16], bool *ret_n
     else if (n == 0 && ret_name_free && !is_id)
         *ret_name_free = true;
     else if (n == 0)
-        status = cli_fail(c, RQC_NOT_FOUND, "%s: no workspace has this name or id; reqcast workspaces lists them", text);
+        status =
+            cli_fail(c, RQC_NOT_FOUND,
+                     "%s: no workspace has this name or id; reqcast workspaces lists them", text);
     rqc_list_free(&all);
     return status;
 }

@@ -21,7 +21,8 @@ static const cli_command *const groups[] = {
 
 enum { COMMON_DB, COMMON_JSON, COMMON_VERBOSE, COMMON_HELP, COMMON_VERSION };
 static const cli_option common[] = {
-    {"db", 0, "FILE"}, {"json", 0, NULL}, {"verbose", 'v', NULL}, {"help", 'h', NULL}, {"version", 0, NULL}, {NULL, 0, NULL},
+    {"db", 0, "FILE"},   {"json", 0, NULL},    {"verbose", 'v', NULL},
+    {"help", 'h', NULL}, {"version", 0, NULL}, {NULL, 0, NULL},
 };
 
 // ---- Messages -----------------------------------------------------------------------------------
@@ -89,7 +90,8 @@ void cli_progress(cli *c, const char *what, uint64_t done, uint64_t total)
         return;
     }
     const int filled = (int)((double)done / (double)total * width);
-    fprintf(stderr, "\r\033[K%s [%.*s%*s] %3d %%", what, filled, full, width - filled, "", (int)((double)done / (double)total * 100));
+    fprintf(stderr, "\r\033[K%s [%.*s%*s] %3d %%", what, filled, full, width - filled, "",
+            (int)((double)done / (double)total * 100));
     fflush(stderr);
     c->bar = true;
 }
@@ -107,7 +109,8 @@ static const cli_command *find_command(const char *name)
 
 static void help_of(const cli_command *k)
 {
-    printf("usage: reqcast [--db FILE] [--json] %s%s%s\n\n%s\n", k->name, *k->usage ? " " : "", k->usage, k->help);
+    printf("usage: reqcast [--db FILE] [--json] %s%s%s\n\n%s\n", k->name, *k->usage ? " " : "",
+           k->usage, k->help);
 }
 
 static void help(void)
@@ -122,7 +125,8 @@ static void help(void)
          "  --json      one JSON object a line on standard output\n"
          "  --verbose   more messages on standard error\n"
          "  --version\n\n"
-         "Exit status: 0 done, 1 a negative answer (not found, a difference), 2 usage, 3 bad input (nothing\n"
+         "Exit status: 0 done, 1 a negative answer (not found, a difference), 2 usage, 3 bad input "
+         "(nothing\n"
          "was written), 4 not available (busy, timeout, too old), 5 storage fault.");
 }
 
@@ -134,7 +138,8 @@ typedef struct parsed {
     bool help, version;
 } parsed;
 
-// An option may stand anywhere, so the command is looked for first: an option's value cannot be taken for it before it is known which options there are.
+// An option may stand anywhere, so the command is looked for first: an option's value cannot be
+// taken for it before it is known which options there are.
 static int parse(cli *c, int argc, char **argv, parsed *p)
 {
     cli_arg_reader r = {.argc = argc, .at = 1, .argv = argv};
@@ -144,7 +149,8 @@ static int parse(cli *c, int argc, char **argv, parsed *p)
         switch (a.kind) {
         case CLI_ARG_END: return CLI_OK;
         case CLI_ARG_UNKNOWN:
-            return cli_usage(c, "no option %s%s%s; see reqcast %s --help", a.text, name ? " of " : "", name ? name : "", name ? name : "");
+            return cli_usage(c, "no option %s%s%s; see reqcast %s --help", a.text,
+                             name ? " of " : "", name ? name : "", name ? name : "");
         case CLI_ARG_MISSING: return cli_usage(c, "option %s needs a value", a.text);
         case CLI_ARG_UNWANTED: return cli_usage(c, "option %s takes no value", a.text);
         case CLI_ARG_COMMON:
@@ -197,7 +203,8 @@ static int run(cli *c, const parsed *p)
     if (!k)
         return cli_usage(c, "no command; reqcast help lists them");
     if (p->args.n < k->least || p->args.n > k->most)
-        return cli_usage(c, "%s arguments; usage: reqcast %s %s", p->args.n < k->least ? "too few" : "too many", k->name, k->usage);
+        return cli_usage(c, "%s arguments; usage: reqcast %s %s",
+                         p->args.n < k->least ? "too few" : "too many", k->name, k->usage);
     return k->run(c, &p->args);
 }
 
@@ -210,7 +217,8 @@ int main(int argc, char **argv)
     cli c = {.db_path = from_env && *from_env ? from_env : "reqcast.db"};
     parsed p = {.command = NULL};
     p.args.words = calloc((size_t)argc + 1, sizeof *p.args.words);
-    int status = p.args.words ? parse(&c, argc, argv, &p) : cli_fail(&c, RQC_NO_MEMORY, "out of memory");
+    int status =
+        p.args.words ? parse(&c, argc, argv, &p) : cli_fail(&c, RQC_NO_MEMORY, "out of memory");
     if (status == CLI_OK)
         status = run(&c, &p);
     cli_close(&c);

@@ -13,7 +13,8 @@
 
 // ---- JSON ---------------------------------------------------------------------------------------
 
-// Memory for a line of output is not worth an error path in every command: the end of the output tells what could not be made.
+// Memory for a line of output is not worth an error path in every command: the end of the output
+// tells what could not be made.
 static void note(cli *c, rqc_err rc)
 {
     c->lost = c->lost || rc != RQC_OK;
@@ -113,7 +114,8 @@ int cli_finish(cli *c)
     const bool lost = copy >= 0 && close(copy) != 0;
     if (!failed && !lost)
         return CLI_OK;
-    return cli_fail(c, error == ENOSPC ? RQC_NO_SPACE : RQC_IO, "standard output: %s; the output is not complete",
+    return cli_fail(c, error == ENOSPC ? RQC_NO_SPACE : RQC_IO,
+                    "standard output: %s; the output is not complete",
                     error ? strerror(error) : "write error");
 }
 
@@ -173,7 +175,9 @@ void cli_value_text(rqci_buf *out, const rqc_value *v, size_t most)
     case RQC_INT: snprintf(text, sizeof text, "%" PRId64, v->u.i); break;
     case RQC_REAL: snprintf(text, sizeof text, "%.15g", v->u.d); break;
     case RQC_ID: rqc_id_format(v->p, text); break;
-    case RQC_LARGE: snprintf(text, sizeof text, "(%" PRIu64 " bytes, not in the view)", v->u.length); break;
+    case RQC_LARGE:
+        snprintf(text, sizeof text, "(%" PRIu64 " bytes, not in the view)", v->u.length);
+        break;
     default: snprintf(text, sizeof text, "?"); break;
     }
     add_text(out, text);
@@ -181,7 +185,9 @@ void cli_value_text(rqci_buf *out, const rqc_value *v, size_t most)
 
 void cli_record_text(cli *c, const rqc_record *r)
 {
-    static const cli_column columns[] = {{"FIELD", false, false}, {"VALUE", false, true}, {NULL, false, false}};
+    static const cli_column columns[] = {{"FIELD", false, false},
+                                         {"VALUE", false, true},
+                                         {NULL, false, false}};
     const rqc_entity e = rqc_record_entity(r);
     char id[27];
     rqc_id_format(rqc_record_id(r), id);

@@ -10,8 +10,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define GAP 2
-#define NARROWEST 8
+#define GAP        2
+#define NARROWEST  8
 #define CELL_BYTES 1024 // more of a cell is never shown
 
 // ---- Characters ---------------------------------------------------------------------------------
@@ -22,21 +22,26 @@ typedef struct range {
 
 // Combining marks and other characters without a width of their own.
 static const range zero_width[] = {
-    {0x300, 0x36f},   {0x483, 0x489},   {0x591, 0x5bd},   {0x610, 0x61a},   {0x64b, 0x65f},   {0x6d6, 0x6dc},   {0x93c, 0x93c},
-    {0x941, 0x948},   {0x94d, 0x94d},   {0xe31, 0xe31},   {0xe34, 0xe3a},   {0xe47, 0xe4e},   {0x1ab0, 0x1aff}, {0x1dc0, 0x1dff},
-    {0x200b, 0x200d}, {0x20d0, 0x20ff}, {0xfe00, 0xfe0f}, {0xfe20, 0xfe2f}, {0x1f3fb, 0x1f3ff}, {0xe0100, 0xe01ef},
+    {0x300, 0x36f},   {0x483, 0x489},   {0x591, 0x5bd},   {0x610, 0x61a},     {0x64b, 0x65f},
+    {0x6d6, 0x6dc},   {0x93c, 0x93c},   {0x941, 0x948},   {0x94d, 0x94d},     {0xe31, 0xe31},
+    {0xe34, 0xe3a},   {0xe47, 0xe4e},   {0x1ab0, 0x1aff}, {0x1dc0, 0x1dff},   {0x200b, 0x200d},
+    {0x20d0, 0x20ff}, {0xfe00, 0xfe0f}, {0xfe20, 0xfe2f}, {0x1f3fb, 0x1f3ff}, {0xe0100, 0xe01ef},
 };
 // East Asian wide and full-width ones, and emoji.
 static const range double_width[] = {
-    {0x1100, 0x115f},   {0x231a, 0x231b},   {0x23e9, 0x23ec},   {0x25fd, 0x25fe},   {0x2614, 0x2615},   {0x2648, 0x2653},
-    {0x26a1, 0x26a1},   {0x26bd, 0x26be},   {0x2705, 0x2705},   {0x270a, 0x270b},   {0x2728, 0x2728},   {0x274c, 0x274c},
-    {0x2e80, 0x303e},   {0x3041, 0x33ff},   {0x3400, 0x4dbf},   {0x4e00, 0x9fff},   {0xa000, 0xa4cf},   {0xa960, 0xa97f},
-    {0xac00, 0xd7a3},   {0xf900, 0xfaff},   {0xfe30, 0xfe6f},   {0xff00, 0xff60},   {0xffe0, 0xffe6},   {0x1f004, 0x1f004},
-    {0x1f18e, 0x1f18e}, {0x1f191, 0x1f19a}, {0x1f200, 0x1f320}, {0x1f32d, 0x1f393}, {0x1f3a0, 0x1f3f0}, {0x1f400, 0x1f64f},
-    {0x1f680, 0x1f6ff}, {0x1f7e0, 0x1f7eb}, {0x1f900, 0x1f9ff}, {0x1fa70, 0x1faff}, {0x20000, 0x3fffd},
+    {0x1100, 0x115f},   {0x231a, 0x231b},   {0x23e9, 0x23ec},   {0x25fd, 0x25fe},
+    {0x2614, 0x2615},   {0x2648, 0x2653},   {0x26a1, 0x26a1},   {0x26bd, 0x26be},
+    {0x2705, 0x2705},   {0x270a, 0x270b},   {0x2728, 0x2728},   {0x274c, 0x274c},
+    {0x2e80, 0x303e},   {0x3041, 0x33ff},   {0x3400, 0x4dbf},   {0x4e00, 0x9fff},
+    {0xa000, 0xa4cf},   {0xa960, 0xa97f},   {0xac00, 0xd7a3},   {0xf900, 0xfaff},
+    {0xfe30, 0xfe6f},   {0xff00, 0xff60},   {0xffe0, 0xffe6},   {0x1f004, 0x1f004},
+    {0x1f18e, 0x1f18e}, {0x1f191, 0x1f19a}, {0x1f200, 0x1f320}, {0x1f32d, 0x1f393},
+    {0x1f3a0, 0x1f3f0}, {0x1f400, 0x1f64f}, {0x1f680, 0x1f6ff}, {0x1f7e0, 0x1f7eb},
+    {0x1f900, 0x1f9ff}, {0x1fa70, 0x1faff}, {0x20000, 0x3fffd},
 };
 // Characters that turn the direction of what follows, and so can make a line say something else.
-static const range direction[] = {{0x61c, 0x61c}, {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069}, {0xfeff, 0xfeff}};
+static const range direction[] = {
+    {0x61c, 0x61c}, {0x200e, 0x200f}, {0x2028, 0x202e}, {0x2066, 0x2069}, {0xfeff, 0xfeff}};
 
 static bool within(uint32_t ch, const range *list, size_t n)
 {
@@ -64,7 +69,8 @@ static uint32_t character(const char *text, size_t *ret_n)
         return (uint32_t)(p[0] & 0xf) << 12 | (uint32_t)(p[1] & 0x3f) << 6 | (p[2] & 0x3f);
     }
     *ret_n = 4;
-    return (uint32_t)(p[0] & 7) << 18 | (uint32_t)(p[1] & 0x3f) << 12 | (uint32_t)(p[2] & 0x3f) << 6 | (p[3] & 0x3f);
+    return (uint32_t)(p[0] & 7) << 18 | (uint32_t)(p[1] & 0x3f) << 12 |
+           (uint32_t)(p[2] & 0x3f) << 6 | (p[3] & 0x3f);
 }
 
 static size_t width_of(uint32_t ch)
@@ -85,8 +91,12 @@ size_t cli_columns(const char *p, size_t n)
 static void escape(rqci_buf *out, uint32_t ch)
 {
     char text[16];
-    const char *form = ch == '\n' ? "\\n" : ch == '\t' ? "\\t" : ch == '\r' ? "\\r" : ch > 0xff ? "\\u%04x" : "\\x%02x";
-    const int n = form[1] == 'x' ? snprintf(text, sizeof text, "\\x%02x", ch)
+    const char *form = ch == '\n'   ? "\\n"
+                       : ch == '\t' ? "\\t"
+                       : ch == '\r' ? "\\r"
+                       : ch > 0xff  ? "\\u%04x"
+                                    : "\\x%02x";
+    const int n = form[1] == 'x'   ? snprintf(text, sizeof text, "\\x%02x", ch)
                   : form[1] == 'u' ? snprintf(text, sizeof text, "\\u%04x", ch)
                                    : snprintf(text, sizeof text, "%s", form);
     (void)rqci_buf_add(out, text, (size_t)n);
@@ -183,7 +193,8 @@ static void fit(const cli_table *t, size_t *widths, size_t terminal)
     while (total > terminal) {
         size_t widest = t->ncolumns;
         for (size_t i = 0; i < t->ncolumns; i++)
-            if (t->columns[i].shrink && widths[i] > NARROWEST && (widest == t->ncolumns || widths[i] > widths[widest]))
+            if (t->columns[i].shrink && widths[i] > NARROWEST &&
+                (widest == t->ncolumns || widths[i] > widths[widest]))
                 widest = i;
         if (widest == t->ncolumns)
             return;
@@ -197,7 +208,8 @@ static void print_blanks(size_t n)
     printf("%*s", (int)n, "");
 }
 
-// Prints a cell in `width` columns, cut when it is longer. Blanks behind the last cell of a row are left out.
+// Prints a cell in `width` columns, cut when it is longer. Blanks behind the last cell of a row are
+// left out.
 static void print_cell(const char *text, size_t columns, size_t width, bool right, bool last)
 {
     if (columns <= width) {
@@ -209,7 +221,8 @@ static void print_cell(const char *text, size_t columns, size_t width, bool righ
         return;
     }
     const char *dots = cli_utf8() ? "…" : "...";
-    const size_t dots_width = cli_utf8() ? 1 : 3, room = width > dots_width ? width - dots_width : 0;
+    const size_t dots_width = cli_utf8() ? 1 : 3,
+                 room = width > dots_width ? width - dots_width : 0;
     size_t used = 0, i = 0, len;
     for (; text[i]; i += len) {
         const size_t w = width_of(character(text + i, &len));
@@ -231,13 +244,15 @@ static void print_titles(const cli_table *t, const size_t *widths, bool terminal
     for (size_t i = 0; i < t->ncolumns; i++) {
         if (i > 0)
             print_blanks(GAP);
-        print_cell(t->columns[i].title, strlen(t->columns[i].title), widths[i], t->columns[i].right, i + 1 == t->ncolumns);
+        print_cell(t->columns[i].title, strlen(t->columns[i].title), widths[i], t->columns[i].right,
+                   i + 1 == t->ncolumns);
     }
     fputs(bold ? "\033[0m\n" : "\n", stdout);
 }
 
 // Returns where the next row's cells begin. A row ends with its last cell that is not empty.
-static const char *print_row(const cli_table *t, const char *text, const size_t *sizes, const size_t *widths)
+static const char *print_row(const cli_table *t, const char *text, const size_t *sizes,
+                             const size_t *widths)
 {
     size_t last = t->ncolumns - 1;
     while (last > 0 && sizes[last] == 0)

@@ -32,10 +32,12 @@ static rqc_err read_all(int fd, const char *path, rqci_buf *text, rqci_errbuf *e
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return rqci_fail(err, errno == EISDIR ? RQC_INVALID : RQC_IO, "%s: %s", path, strerror(errno));
+            return rqci_fail(err, errno == EISDIR ? RQC_INVALID : RQC_IO, "%s: %s", path,
+                             strerror(errno));
         text->len += (size_t)n;
         if (text->len > RQCI_HAR_BYTES_MAX)
-            return rqci_fail(err, RQC_TOO_LARGE, "%s: larger than %zu MiB: split it", path, RQCI_HAR_BYTES_MAX >> 20);
+            return rqci_fail(err, RQC_TOO_LARGE, "%s: larger than %zu MiB: split it", path,
+                             RQCI_HAR_BYTES_MAX >> 20);
     }
 }
 
@@ -44,11 +46,13 @@ rqc_err rqci_har_load(const char *path, rqci_buf *ret_text, rqci_errbuf *err)
     const bool standard = strcmp(path, "-") == 0;
     const int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return rqci_fail(err, errno == ENOENT ? RQC_NOT_FOUND : RQC_INVALID, "%s: %s", path, strerror(errno));
+        return rqci_fail(err, errno == ENOENT ? RQC_NOT_FOUND : RQC_INVALID, "%s: %s", path,
+                         strerror(errno));
     rqci_buf text = {0};
     struct stat st;
     rqc_err rc = RQC_OK;
-    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 && (size_t)st.st_size <= RQCI_HAR_BYTES_MAX)
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
+        (size_t)st.st_size <= RQCI_HAR_BYTES_MAX)
         rc = rqci_buf_reserve(&text, (size_t)st.st_size + 1);
     if (rc == RQC_OK)
         rc = read_all(fd, standard ? "standard input" : path, &text, err);
@@ -82,7 +86,8 @@ void rqci_har_warn(rqci_har *h, const char *fmt, ...)
     char text[1024];
     int n = 0;
     if (h->entry > 0)
-        n = snprintf(text, sizeof text, "entry %zu%s%.200s: ", h->entry, *h->label ? ", " : "", h->label);
+        n = snprintf(text, sizeof text, "entry %zu%s%.200s: ", h->entry, *h->label ? ", " : "",
+                     h->label);
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text + n, sizeof text - (size_t)n, fmt, ap);
@@ -143,7 +148,8 @@ rqc_err rqci_har_text(rqci_har *h, const json_t *v, rqc_value *ret_value)
     char number[40] = "";
     if (json_is_number(v)) {
         const double d = json_number_value(v);
-        snprintf(number, sizeof number, d > -1e15 && d < 1e15 && d == (double)(int64_t)d ? "%.0f" : "%.17g", d);
+        snprintf(number, sizeof number,
+                 d > -1e15 && d < 1e15 && d == (double)(int64_t)d ? "%.0f" : "%.17g", d);
     } else if (json_is_boolean(v)) {
         snprintf(number, sizeof number, json_is_true(v) ? "true" : "false");
     }
@@ -246,12 +252,15 @@ static void hash_text(rqci_hasher *hasher, const char *p, size_t n)
 // 48 bits of milliseconds in front of hash bits: the shape of a ULID, so that ids sort by time.
 static void time_prefix(int64_t ms, uint8_t id[16])
 {
-    const uint64_t t = ms < 0 ? 0 : ms > INT64_C(0xffffffffffff) ? UINT64_C(0xffffffffffff) : (uint64_t)ms;
+    const uint64_t t = ms < 0                         ? 0
+                       : ms > INT64_C(0xffffffffffff) ? UINT64_C(0xffffffffffff)
+                                                      : (uint64_t)ms;
     for (int i = 0; i < 6; i++)
         id[i] = (uint8_t)(t >> (40 - 8 * i));
 }
 
-static rqc_err request_id(rqci_har *h, const rqc_value *start, const rqc_value *method, const rqc_value *url, int64_t ms)
+static rqc_err request_id(rqci_har *h, const rqc_value *start, const rqc_value *method,
+                          const rqc_value *url, int64_t ms)
 {
     rqci_hasher hasher;
     rqci_hasher_init(&hasher);
@@ -307,7 +316,8 @@ static rqc_err start_of(rqci_har *h, const json_t *entry, rqci_har_start *ret)
     if (json_is_string(v) && rqci_har_time(ret->text.p, ret->text.n, &ret->ms))
         return RQC_OK;
     if (json_is_number(v) && rqci_har_number(v, &number) && number > 0 && number < 1e14) {
-        ret->ms = (int64_t)(number > 1e11 ? number : number * 1000); // seconds and milliseconds both occur
+        ret->ms = (int64_t)(number > 1e11 ? number
+                                          : number * 1000); // seconds and milliseconds both occur
         return RQC_OK;
     }
     rqci_har_warn(h, "no start time that can be read: the time of the import stands in for it");
@@ -368,7 +378,8 @@ static rqc_err add_response(rqci_har *h, const json_t *entry, const rqci_har_sta
     h->counts.responses += rc == RQC_OK;
     if (rc != RQC_OK)
         return rc;
-    return rqci_har_pairs(h, RQC_HTTP_RESPONSE_HEADER, id, json_object_get(response, "headers"), "response headers");
+    return rqci_har_pairs(h, RQC_HTTP_RESPONSE_HEADER, id, json_object_get(response, "headers"),
+                          "response headers");
 }
 
 static rqc_err add_params(rqci_har *h, const json_t *request, const rqc_value *url)
@@ -384,7 +395,8 @@ static rqc_err add_params(rqci_har *h, const json_t *request, const rqc_value *u
 }
 
 // The request's own row. Its texts live in the document, or in buffers until the next row.
-static rqc_err add_http(rqci_har *h, const json_t *entry, const rqc_value *url, const rqc_value *method, int body_kind)
+static rqc_err add_http(rqci_har *h, const json_t *entry, const rqc_value *url,
+                        const rqc_value *method, int body_kind)
 {
     rqc_value row[RQC_FIELD_MAX];
     rqci_har_row(h, row);
@@ -423,7 +435,8 @@ typedef struct rqci_har_request {
     rqci_har_start start;
 } rqci_har_request;
 
-static rqc_err read_request(rqci_har *h, const json_t *entry, const json_t *request, rqci_har_request *q)
+static rqc_err read_request(rqci_har *h, const json_t *entry, const json_t *request,
+                            rqci_har_request *q)
 {
     rqc_value row[RQC_FIELD_MAX], v;
     rqci_har_row(h, row);
@@ -466,7 +479,8 @@ static rqc_err add_entry(rqci_har *h, const json_t *entry, rqci_har_request *q)
         rqci_har_warn(h, "no request: left out");
         return RQC_OK;
     }
-    if (!json_is_string(json_object_get(request, "url")) || json_string_length(json_object_get(request, "url")) == 0) {
+    if (!json_is_string(json_object_get(request, "url")) ||
+        json_string_length(json_object_get(request, "url")) == 0) {
         rqci_har_warn(h, "no url: left out");
         return RQC_OK;
     }
@@ -482,7 +496,8 @@ static rqc_err add_entry(rqci_har *h, const json_t *entry, rqci_har_request *q)
     if (rc == RQC_OK)
         rc = add_http(h, entry, &q->url, &q->method, body.kind);
     if (rc == RQC_OK)
-        rc = rqci_har_pairs(h, RQC_HTTP_HEADER, h->request, json_object_get(request, "headers"), "request headers");
+        rc = rqci_har_pairs(h, RQC_HTTP_HEADER, h->request, json_object_get(request, "headers"),
+                            "request headers");
     if (rc == RQC_OK)
         rc = add_params(h, request, &q->url);
     if (rc == RQC_OK)
@@ -501,7 +516,8 @@ static rqc_err add_entries(rqci_har *h, json_t *entries)
     for (size_t i = 0; i < n && rc == RQC_OK; i++) {
         h->entry = i + 1;
         rc = add_entry(h, json_array_get(entries, i), &q);
-        json_array_set_new(entries, i, json_null()); // the memory of what was read is given back early
+        json_array_set_new(entries, i,
+                           json_null()); // the memory of what was read is given back early
         if (h->sink->progress)
             h->sink->progress(h->sink->ctx, i + 1, n);
     }
@@ -518,7 +534,8 @@ static rqc_err parse(char *text, size_t len, rqci_har *h, json_t **ret_root)
     if (len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
         return rqci_fail(h->err, RQC_INVALID, "not JSON: the file is UTF-16; convert it to UTF-8");
     if (len >= 2 && memcmp(text, "\x1f\x8b", 2) == 0)
-        return rqci_fail(h->err, RQC_INVALID, "not JSON: the file is compressed; unpack it with gzip -d");
+        return rqci_fail(h->err, RQC_INVALID,
+                         "not JSON: the file is compressed; unpack it with gzip -d");
     if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         text += 3, len -= 3;
     const uint64_t mended = rqci_har_mend(text, len);
@@ -528,15 +545,17 @@ static rqc_err parse(char *text, size_t len, rqci_har *h, json_t **ret_root)
     if (!root && json_error_code(&error) == json_error_out_of_memory)
         return rqci_fail(h->err, RQC_NO_MEMORY, "no memory for %zu bytes of JSON", len);
     if (!root)
-        return rqci_fail(h->err, RQC_INVALID, "not JSON: line %d, column %d: %s", error.line, error.column, error.text);
+        return rqci_fail(h->err, RQC_INVALID, "not JSON: line %d, column %d: %s", error.line,
+                         error.column, error.text);
     if (mended > 0)
-        rqci_har_warn(h, "%llu characters that are not valid Unicode were replaced", (unsigned long long)mended);
+        rqci_har_warn(h, "%llu characters that are not valid Unicode were replaced",
+                      (unsigned long long)mended);
     *ret_root = root;
     return RQC_OK;
 }
 
-rqc_err rqci_har_read(char *text, size_t len, const uint8_t workspace[16], int64_t now, const rqci_har_sink *sink,
-                      rqci_har_counts *ret_counts, rqci_errbuf *err)
+rqc_err rqci_har_read(char *text, size_t len, const uint8_t workspace[16], int64_t now,
+                      const rqci_har_sink *sink, rqci_har_counts *ret_counts, rqci_errbuf *err)
 {
     rqci_har h = {.sink = sink, .now = now, .err = err, .label = ""};
     memcpy(h.workspace, workspace, 16);
@@ -551,7 +570,8 @@ rqc_err rqci_har_read(char *text, size_t len, const uint8_t workspace[16], int64
     else if (!json_is_array(entries))
         rc = rqci_fail(err, RQC_INVALID, "not a HAR file: no array \"entries\" in its \"log\"");
     else if (json_array_size(entries) > RQCI_HAR_ENTRIES_MAX)
-        rc = rqci_fail(err, RQC_TOO_LARGE, "%zu entries, at most %u are read", json_array_size(entries), RQCI_HAR_ENTRIES_MAX);
+        rc = rqci_fail(err, RQC_TOO_LARGE, "%zu entries, at most %u are read",
+                       json_array_size(entries), RQCI_HAR_ENTRIES_MAX);
     else
         rc = add_entries(&h, entries);
     if (rc == RQC_OK)

@@ -14,17 +14,20 @@ typedef struct rqci_har_columns {
 } rqci_har_columns;
 
 static const rqci_har_columns columns[] = {
-    {RQC_HTTP_HEADER, RQC_HTTP_HEADER_HTTP_ID, RQC_HTTP_HEADER_HEADER_KEY, RQC_HTTP_HEADER_HEADER_VALUE,
-     RQC_HTTP_HEADER_DESCRIPTION, RQC_HTTP_HEADER_DISPLAY_ORDER, RQC_HTTP_HEADER_CREATED_AT, RQC_HTTP_HEADER_UPDATED_AT},
-    {RQC_HTTP_SEARCH_PARAM, RQC_HTTP_SEARCH_PARAM_HTTP_ID, RQC_HTTP_SEARCH_PARAM_KEY, RQC_HTTP_SEARCH_PARAM_VALUE,
-     RQC_HTTP_SEARCH_PARAM_DESCRIPTION, RQC_HTTP_SEARCH_PARAM_DISPLAY_ORDER, RQC_HTTP_SEARCH_PARAM_CREATED_AT,
+    {RQC_HTTP_HEADER, RQC_HTTP_HEADER_HTTP_ID, RQC_HTTP_HEADER_HEADER_KEY,
+     RQC_HTTP_HEADER_HEADER_VALUE, RQC_HTTP_HEADER_DESCRIPTION, RQC_HTTP_HEADER_DISPLAY_ORDER,
+     RQC_HTTP_HEADER_CREATED_AT, RQC_HTTP_HEADER_UPDATED_AT},
+    {RQC_HTTP_SEARCH_PARAM, RQC_HTTP_SEARCH_PARAM_HTTP_ID, RQC_HTTP_SEARCH_PARAM_KEY,
+     RQC_HTTP_SEARCH_PARAM_VALUE, RQC_HTTP_SEARCH_PARAM_DESCRIPTION,
+     RQC_HTTP_SEARCH_PARAM_DISPLAY_ORDER, RQC_HTTP_SEARCH_PARAM_CREATED_AT,
      RQC_HTTP_SEARCH_PARAM_UPDATED_AT},
-    {RQC_HTTP_BODY_FORM, RQC_HTTP_BODY_FORM_HTTP_ID, RQC_HTTP_BODY_FORM_KEY, RQC_HTTP_BODY_FORM_VALUE,
-     RQC_HTTP_BODY_FORM_DESCRIPTION, RQC_HTTP_BODY_FORM_DISPLAY_ORDER, RQC_HTTP_BODY_FORM_CREATED_AT,
-     RQC_HTTP_BODY_FORM_UPDATED_AT},
+    {RQC_HTTP_BODY_FORM, RQC_HTTP_BODY_FORM_HTTP_ID, RQC_HTTP_BODY_FORM_KEY,
+     RQC_HTTP_BODY_FORM_VALUE, RQC_HTTP_BODY_FORM_DESCRIPTION, RQC_HTTP_BODY_FORM_DISPLAY_ORDER,
+     RQC_HTTP_BODY_FORM_CREATED_AT, RQC_HTTP_BODY_FORM_UPDATED_AT},
     {RQC_HTTP_BODY_URLENCODED, RQC_HTTP_BODY_URLENCODED_HTTP_ID, RQC_HTTP_BODY_URLENCODED_KEY,
-     RQC_HTTP_BODY_URLENCODED_VALUE, RQC_HTTP_BODY_URLENCODED_DESCRIPTION, RQC_HTTP_BODY_URLENCODED_DISPLAY_ORDER,
-     RQC_HTTP_BODY_URLENCODED_CREATED_AT, RQC_HTTP_BODY_URLENCODED_UPDATED_AT},
+     RQC_HTTP_BODY_URLENCODED_VALUE, RQC_HTTP_BODY_URLENCODED_DESCRIPTION,
+     RQC_HTTP_BODY_URLENCODED_DISPLAY_ORDER, RQC_HTTP_BODY_URLENCODED_CREATED_AT,
+     RQC_HTTP_BODY_URLENCODED_UPDATED_AT},
     {RQC_HTTP_RESPONSE_HEADER, RQC_HTTP_RESPONSE_HEADER_RESPONSE_ID, RQC_HTTP_RESPONSE_HEADER_KEY,
      RQC_HTTP_RESPONSE_HEADER_VALUE, -1, -1, RQC_HTTP_RESPONSE_HEADER_CREATED_AT, -1},
 };
@@ -42,9 +45,10 @@ static const rqci_har_columns *columns_of(rqc_entity entity)
     return &columns[i];
 }
 
-// The n-th name and value of an owner. `row` was begun with rqci_har_row and may hold a description.
-static rqc_err add_pair(rqci_har *h, const rqci_har_columns *c, const uint8_t owner[16], uint32_t n, const rqc_value *key,
-                        const rqc_value *value, rqc_value *row)
+// The n-th name and value of an owner. `row` was begun with rqci_har_row and may hold a
+// description.
+static rqc_err add_pair(rqci_har *h, const rqci_har_columns *c, const uint8_t owner[16], uint32_t n,
+                        const rqc_value *key, const rqc_value *value, rqc_value *row)
 {
     row[c->owner] = rqc_id(owner);
     row[c->key] = *key;
@@ -59,8 +63,10 @@ static rqc_err add_pair(rqci_har *h, const rqci_har_columns *c, const uint8_t ow
     return rqci_har_add(h, c->entity, id, row);
 }
 
-// What tells about a file that a form sent: its name stands for its content, which HAR files mostly lack.
-static rqc_err describe_file(rqci_har *h, const char *name, size_t name_len, const char *type, size_t type_len, rqc_value *ret)
+// What tells about a file that a form sent: its name stands for its content, which HAR files mostly
+// lack.
+static rqc_err describe_file(rqci_har *h, const char *name, size_t name_len, const char *type,
+                             size_t type_len, rqc_value *ret)
 {
     rqci_buf *out = rqci_har_scratch(h);
     rqc_err rc = rqci_buf_add(out, "file ", 5);
@@ -73,12 +79,14 @@ static rqc_err describe_file(rqci_har *h, const char *name, size_t name_len, con
     return rc == RQC_OK ? rqci_har_textn(h, (const char *)out->data, out->len, ret) : rc;
 }
 
-static rqc_err add_object(rqci_har *h, const rqci_har_columns *c, const uint8_t owner[16], uint32_t n, const json_t *item)
+static rqc_err add_object(rqci_har *h, const rqci_har_columns *c, const uint8_t owner[16],
+                          uint32_t n, const json_t *item)
 {
     rqc_value row[RQC_FIELD_MAX], key, value;
     rqci_har_row(h, row);
     size_t file_len = 0, type_len = 0;
-    const char *file = c->entity == RQC_HTTP_BODY_FORM ? rqci_har_string(item, "fileName", &file_len) : NULL;
+    const char *file =
+        c->entity == RQC_HTTP_BODY_FORM ? rqci_har_string(item, "fileName", &file_len) : NULL;
     const char *type = rqci_har_string(item, "contentType", &type_len);
     const json_t *given = json_object_get(item, "value");
     rqc_err rc = rqci_har_text(h, json_object_get(item, "name"), &key);
@@ -93,7 +101,8 @@ static rqc_err add_object(rqci_har *h, const rqci_har_columns *c, const uint8_t 
     return rc == RQC_OK ? add_pair(h, c, owner, n, &key, &value, row) : rc;
 }
 
-rqc_err rqci_har_pairs(rqci_har *h, rqc_entity entity, const uint8_t owner[16], const json_t *array, const char *what)
+rqc_err rqci_har_pairs(rqci_har *h, rqc_entity entity, const uint8_t owner[16], const json_t *array,
+                       const char *what)
 {
     if (array && !json_is_array(array) && !json_is_null(array))
         rqci_har_warn(h, "the %s are no list: left out", what);
@@ -136,8 +145,10 @@ rqc_err rqci_har_urlencoded(rqci_har *h, rqc_entity entity, const char *text, si
 
 // ---- Multipart ----------------------------------------------------------------------------------
 
-// The next line that is a delimiter: *ret_line is where its dashes begin, the result where the text behind the line begins. NULL: none.
-static const char *next_delimiter(const char *p, const char *end, const rqci_buf *boundary, const char **ret_line, bool *ret_last)
+// The next line that is a delimiter: *ret_line is where its dashes begin, the result where the text
+// behind the line begins. NULL: none.
+static const char *next_delimiter(const char *p, const char *end, const rqci_buf *boundary,
+                                  const char **ret_line, bool *ret_last)
 {
     for (const char *start = p; p < end; p++) {
         p = memmem(p, (size_t)(end - p), boundary->data, boundary->len);
@@ -236,22 +247,28 @@ static rqc_err add_part(rqci_har *h, const rqci_har_part *part, uint32_t n, bool
     rqc_value row[RQC_FIELD_MAX], key, value;
     rqci_har_row(h, row);
     rqci_buf *name = rqci_har_scratch(h), *file = rqci_har_scratch(h);
-    if (!part->disposition || !rqci_har_parameter(part->disposition, part->disposition_len, "name", name))
+    if (!part->disposition ||
+        !rqci_har_parameter(part->disposition, part->disposition_len, "name", name))
         return RQC_OK;
     *ret_named = true;
-    const bool is_file = rqci_har_parameter(part->disposition, part->disposition_len, "filename", file);
-    const bool text = rqci_utf8_valid(part->content, part->len) && !(part->len > 0 && memchr(part->content, 0, part->len));
+    const bool is_file =
+        rqci_har_parameter(part->disposition, part->disposition_len, "filename", file);
+    const bool text = rqci_utf8_valid(part->content, part->len) &&
+                      !(part->len > 0 && memchr(part->content, 0, part->len));
     const bool by_name = is_file && (part->len == 0 || !text);
     if (is_file && !text)
-        rqci_har_warn(h, "form field %u holds bytes that are no text: its file name is kept", n + 1);
+        rqci_har_warn(h, "form field %u holds bytes that are no text: its file name is kept",
+                      n + 1);
     rqc_err rc = rqci_har_textn(h, text_of(name), name->len, &key);
     if (rc == RQC_OK)
         rc = by_name ? rqci_har_textn(h, text_of(file), file->len, &value)
                      : rqci_har_textn(h, part->content, part->len, &value);
     if (rc == RQC_OK && is_file)
-        rc = describe_file(h, text_of(file), file->len, part->type ? part->type : "", part->type_len,
-                           &row[RQC_HTTP_BODY_FORM_DESCRIPTION]);
-    return rc == RQC_OK ? add_pair(h, columns_of(RQC_HTTP_BODY_FORM), h->request, n, &key, &value, row) : rc;
+        rc = describe_file(h, text_of(file), file->len, part->type ? part->type : "",
+                           part->type_len, &row[RQC_HTTP_BODY_FORM_DESCRIPTION]);
+    return rc == RQC_OK
+               ? add_pair(h, columns_of(RQC_HTTP_BODY_FORM), h->request, n, &key, &value, row)
+               : rc;
 }
 
 static rqc_err add_multipart(rqci_har *h, const rqci_har_body *body)
@@ -272,17 +289,20 @@ static rqc_err add_multipart(rqci_har *h, const rqci_har_body *body)
     return RQC_OK;
 }
 
-// The boundary that the media type names, else the one that the text begins with. Empty: this is no multipart text.
+// The boundary that the media type names, else the one that the text begins with. Empty: this is no
+// multipart text.
 static rqc_err find_boundary(const char *mime, size_t mime_len, rqci_har_body *body)
 {
     const char *text = (const char *)body->bytes.data;
     const size_t len = body->bytes.len;
-    if (!rqci_har_parameter(mime, mime_len, "boundary", &body->boundary) || body->boundary.len == 0) {
+    if (!rqci_har_parameter(mime, mime_len, "boundary", &body->boundary) ||
+        body->boundary.len == 0) {
         const char *newline = len > 2 ? memchr(text, '\n', len) : NULL;
         if (!newline || text[0] != '-' || text[1] != '-')
             return RQC_OK;
         const size_t n = (size_t)(newline - text) - 2;
-        const rqc_err rc = rqci_buf_add(&body->boundary, text + 2, n > 0 && newline[-1] == '\r' ? n - 1 : n);
+        const rqc_err rc =
+            rqci_buf_add(&body->boundary, text + 2, n > 0 && newline[-1] == '\r' ? n - 1 : n);
         if (rc != RQC_OK)
             return rc;
     }
@@ -299,7 +319,8 @@ static rqc_err find_boundary(const char *mime, size_t mime_len, rqci_har_body *b
 
 // ---- Bodies -------------------------------------------------------------------------------------
 
-// Some recorders write every body as params, JSON too: then the names and values are the text, cut at its '=' and '&'.
+// Some recorders write every body as params, JSON too: then the names and values are the text, cut
+// at its '=' and '&'.
 static rqc_err join_params(rqci_har *h, const json_t *params, rqci_buf *out)
 {
     rqci_har_warn(h, "the body has no text: it was put together from its params");
@@ -373,7 +394,8 @@ rqc_err rqci_har_body_read(rqci_har *h, const json_t *post, rqci_har_body *body)
 static rqc_err add_raw(rqci_har *h, const rqci_buf *bytes)
 {
     if (bytes->len > UINT32_MAX)
-        return rqci_fail(h->err, RQC_TOO_LARGE, "entry %zu: a body of %zu bytes", h->entry, bytes->len);
+        return rqci_fail(h->err, RQC_TOO_LARGE, "entry %zu: a body of %zu bytes", h->entry,
+                         bytes->len);
     rqc_value row[RQC_FIELD_MAX];
     rqci_har_row(h, row);
     row[RQC_HTTP_BODY_RAW_HTTP_ID] = rqc_id(h->request);

@@ -42,7 +42,9 @@ static uint64_t mend_surrogates(char *text, size_t len)
     while ((p = memchr(p, '\\', (size_t)(end - p)))) {
         const int32_t unit = escape(p, (size_t)(end - p));
         if (unit < 0) {
-            p += end - p >= 2 ? 2 : 1; // an escaped backslash must not be read as the start of an escape
+            p += end - p >= 2
+                     ? 2
+                     : 1; // an escaped backslash must not be read as the start of an escape
             continue;
         }
         size_t step = 6;
@@ -63,7 +65,8 @@ static uint64_t mend_surrogates(char *text, size_t len)
 uint64_t rqci_har_mend(char *text, size_t len)
 {
     uint64_t mended = 0;
-    for (size_t at = rqci_utf8_span(text, len); at < len; at += 1 + rqci_utf8_span(text + at + 1, len - at - 1)) {
+    for (size_t at = rqci_utf8_span(text, len); at < len;
+         at += 1 + rqci_utf8_span(text + at + 1, len - at - 1)) {
         text[at] = '?';
         mended++;
     }
@@ -94,7 +97,8 @@ static bool skip(const char **p, const char *end, const char *any)
     return true;
 }
 
-// Days since 1970 in the proleptic Gregorian calendar, which repeats every 400 years: years begin in March, so that the leap day is the last.
+// Days since 1970 in the proleptic Gregorian calendar, which repeats every 400 years: years begin
+// in March, so that the leap day is the last.
 static int64_t days(int64_t year, int64_t month, int64_t day)
 {
     year -= month <= 2;
@@ -155,7 +159,8 @@ bool rqci_har_time(const char *text, size_t len, int64_t *ret_ms)
     int64_t offset = 0;
     if (!zone(&p, end, &offset) || p != end)
         return false;
-    *ret_ms = ((days(year, month, day) * 24 + hour) * 60 + minute - offset) * 60000 + second * 1000 + ms;
+    *ret_ms =
+        ((days(year, month, day) * 24 + hour) * 60 + minute - offset) * 60000 + second * 1000 + ms;
     return true;
 }
 
@@ -219,7 +224,8 @@ void rqci_har_media_type(const char *text, size_t len, char *ret_type, size_t si
     ret_type[n] = 0;
 }
 
-// The value at p: quoted (with \" and \\ inside) or up to the next ';'. Appends it and returns where it ended.
+// The value at p: quoted (with \" and \\ inside) or up to the next ';'. Appends it and returns
+// where it ended.
 static const char *parameter_value(const char *p, const char *end, rqci_buf *out, bool *ret_ok)
 {
     const bool quoted = p < end && *p == '"';
@@ -230,7 +236,8 @@ static const char *parameter_value(const char *p, const char *end, rqci_buf *out
             p++;
         *ret_ok = *ret_ok && rqci_buf_add(out, p, 1) == RQC_OK;
     }
-    while (!quoted && out->len > before && (out->data[out->len - 1] == ' ' || out->data[out->len - 1] == '\t'))
+    while (!quoted && out->len > before &&
+           (out->data[out->len - 1] == ' ' || out->data[out->len - 1] == '\t'))
         out->len--;
     return p;
 }
@@ -243,7 +250,8 @@ bool rqci_har_parameter(const char *text, size_t len, const char *name, rqci_buf
         p++;
         while (p < end && (*p == ' ' || *p == '\t'))
             p++;
-        const bool here = (size_t)(end - p) > name_len && strncasecmp(p, name, name_len) == 0 && p[name_len] == '=';
+        const bool here = (size_t)(end - p) > name_len && strncasecmp(p, name, name_len) == 0 &&
+                          p[name_len] == '=';
         while (p < end && *p != '=' && *p != ';')
             p++;
         if (p == end || *p == ';')
@@ -286,7 +294,8 @@ static bool is_number(const char *p, size_t n)
     return digits > 0 && (digits + dashes == n || n >= 16);
 }
 
-// The part of an url's path that names it: the last one, with the one before it where the last is a number; the host when there is no path.
+// The part of an url's path that names it: the last one, with the one before it where the last is a
+// number; the host when there is no path.
 static void naming_part(const char *url, size_t len, const char **ret_part, size_t *ret_len)
 {
     size_t end = 0, host = 0;
@@ -315,7 +324,8 @@ static void naming_part(const char *url, size_t len, const char **ret_part, size
     *ret_len = end - part;
 }
 
-rqc_err rqci_har_name(const char *method, size_t method_len, const char *url, size_t len, rqci_buf *out)
+rqc_err rqci_har_name(const char *method, size_t method_len, const char *url, size_t len,
+                      rqci_buf *out)
 {
     const char *part;
     size_t n;

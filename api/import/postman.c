@@ -12,7 +12,8 @@
 
 bool rqci_postman_empty(json_t *v)
 {
-    return !v || json_is_null(v) || json_is_false(v) || (json_is_string(v) && json_string_length(v) == 0) ||
+    return !v || json_is_null(v) || json_is_false(v) ||
+           (json_is_string(v) && json_string_length(v) == 0) ||
            (json_is_array(v) && json_array_size(v) == 0) ||
            (json_is_object(v) && json_object_size(v) == 0);
 }
@@ -28,22 +29,29 @@ static bool one_of(const char *key, const char *const *list)
 // What Postman writes for itself: which program wrote the file, how it shows things.
 static bool for_postman_only(const char *key)
 {
-    static const char *const keys[] = {
-        "_postman_isSubFolder", "_postman_previewlanguage", "_postman_previewtype",
-        "_postman_exported_at", "_postman_exported_using",  "_postman_variable_scope",
-        "_exporter_id",         "_collection_link",         "uid",
-        "owner",                NULL};
+    static const char *const keys[] = {"_postman_isSubFolder",
+                                       "_postman_previewlanguage",
+                                       "_postman_previewtype",
+                                       "_postman_exported_at",
+                                       "_postman_exported_using",
+                                       "_postman_variable_scope",
+                                       "_exporter_id",
+                                       "_collection_link",
+                                       "uid",
+                                       "owner",
+                                       NULL};
     return one_of(key, keys);
 }
 
-rqc_err rqci_postman_rest(rqci_postman *p, json_t *object, const char *what, const char *const *used)
+rqc_err rqci_postman_rest(rqci_postman *p, json_t *object, const char *what,
+                          const char *const *used)
 {
     const char *key;
     json_t *v;
     rqc_err rc = RQC_OK;
-    json_object_foreach (object, key, v)
-        if (rc == RQC_OK && !rqci_postman_empty(v) && !one_of(key, used) && !for_postman_only(key))
-            rc = rqci_losses_add(&p->losses, "%s %.60s", what, key);
+    json_object_foreach(object, key, v) if (rc == RQC_OK && !rqci_postman_empty(v) &&
+                                            !one_of(key, used) && !for_postman_only(key)) rc =
+        rqci_losses_add(&p->losses, "%s %.60s", what, key);
     return rc;
 }
 
@@ -52,9 +60,9 @@ rqc_err rqci_postman_wrong(rqci_postman *p, json_t *v, const char *what)
     if (rqci_postman_empty(v))
         return RQC_OK;
     static const char *const kinds[] = {
-        [JSON_OBJECT] = "an object",  [JSON_ARRAY] = "a list",   [JSON_STRING] = "a text",
-        [JSON_INTEGER] = "a number",  [JSON_REAL] = "a number",  [JSON_TRUE] = "true",
-        [JSON_FALSE] = "false",       [JSON_NULL] = "null",
+        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list",  [JSON_STRING] = "a text",
+        [JSON_INTEGER] = "a number", [JSON_REAL] = "a number", [JSON_TRUE] = "true",
+        [JSON_FALSE] = "false",      [JSON_NULL] = "null",
     };
     return rqci_losses_add(&p->losses, "%s that is %s", what, kinds[json_typeof(v)]);
 }
@@ -67,7 +75,8 @@ rqc_err rqci_postman_description(rqci_postman *p, json_t *v, rqc_value *ret_valu
     size_t len;
     const char *type = rqci_rows_string(v, "type", &len);
     rqc_err rc = rqci_postman_rest(p, v, "description", used);
-    if (rc == RQC_OK && type && strcmp(type, "text/markdown") != 0 && strcmp(type, "text/plain") != 0)
+    if (rc == RQC_OK && type && strcmp(type, "text/markdown") != 0 &&
+        strcmp(type, "text/plain") != 0)
         rc = rqci_losses_add(&p->losses, "type %.40s of a description", type);
     return rc == RQC_OK ? rqci_rows_text(p->rows, json_object_get(v, "content"), ret_value) : rc;
 }
@@ -186,15 +195,15 @@ static rqc_err variable_losses(rqci_postman *p, json_t *variables)
     const char *key;
     json_t *v;
     if (json_is_object(variables)) {
-        json_object_foreach (variables, key, v)
-            if (rc == RQC_OK)
-                rc = rqci_losses_add(&p->losses, "variable %.60s", key);
+        json_object_foreach(variables, key, v) if (rc == RQC_OK) rc =
+            rqci_losses_add(&p->losses, "variable %.60s", key);
         return rc;
     }
     if (!json_is_array(variables))
         return rqci_postman_wrong(p, variables, "variable");
     for (size_t i = 0; i < json_array_size(variables) && rc == RQC_OK; i++)
-        rc = rqci_losses_add(&p->losses, "variable %.60s", variable_name(json_array_get(variables, i)));
+        rc = rqci_losses_add(&p->losses, "variable %.60s",
+                             variable_name(json_array_get(variables, i)));
     return rc;
 }
 
@@ -224,7 +233,8 @@ static rqc_err place(rqci_postman *p, const rqci_postman_level *level, const cha
     text[0] = 0;
     while (n > 0 && used < sizeof text - 1) {
         n--;
-        const int more = snprintf(text + used, sizeof text - used, "%.80s%s", names[n], n ? "/" : "");
+        const int more =
+            snprintf(text + used, sizeof text - used, "%.80s%s", names[n], n ? "/" : "");
         used += more > 0 ? (size_t)more : 0;
     }
     return rqci_rows_place(p->rows, "%s", text);
@@ -249,9 +259,10 @@ static rqc_err add_file(rqci_postman *p, const uint8_t id[16], const rqci_postma
     return rqci_rows_add(p->rows, RQC_FILES, id, row);
 }
 
-static rqc_err read_folder(rqci_postman *p, json_t *item, const rqci_postman_level *level, uint32_t order)
+static rqc_err read_folder(rqci_postman *p, json_t *item, const rqci_postman_level *level,
+                           uint32_t order)
 {
-    static const char *const used[] = {"id",       "_postman_id", "name",      "item", "event",
+    static const char *const used[] = {"id",       "_postman_id", "name", "item", "event",
                                        "variable", "variables",   "auth", NULL};
     size_t len;
     const char *name = rqci_rows_string(item, "name", &len);
@@ -280,10 +291,12 @@ static rqc_err read_folder(rqci_postman *p, json_t *item, const rqci_postman_lev
     return rc == RQC_OK ? read_items(p, json_object_get(item, "item"), &inside) : rc;
 }
 
-static rqc_err read_file(rqci_postman *p, json_t *item, const rqci_postman_level *level, uint32_t order)
+static rqc_err read_file(rqci_postman *p, json_t *item, const rqci_postman_level *level,
+                         uint32_t order)
 {
-    static const char *const used[] = {"id",       "_postman_id", "name",        "request", "response", "event",
-                                       "variable", "variables",   "description", NULL};
+    static const char *const used[] = {"id",          "_postman_id", "name",     "request",
+                                       "response",    "event",       "variable", "variables",
+                                       "description", NULL};
     uint8_t id[16];
     rqc_err rc = rqci_postman_id(p, 'R', item, level->folder, p->request);
     if (rc == RQC_OK)
@@ -297,7 +310,8 @@ static rqc_err read_file(rqci_postman *p, json_t *item, const rqci_postman_level
     if (rc == RQC_OK)
         rc = add_file(p, id, level, p->request, &name, order);
     if (rc == RQC_OK)
-        rc = rqci_postman_responses(p, json_object_get(item, "response"), json_object_get(item, "request"));
+        rc = rqci_postman_responses(p, json_object_get(item, "response"),
+                                    json_object_get(item, "request"));
     if (rc == RQC_OK)
         rc = common_losses(p, item);
     if (rc == RQC_OK)
@@ -305,7 +319,8 @@ static rqc_err read_file(rqci_postman *p, json_t *item, const rqci_postman_level
     return rc == RQC_OK ? rqci_losses_report(&p->losses, p->rows, "not kept") : rc;
 }
 
-static rqc_err read_item(rqci_postman *p, json_t *item, const rqci_postman_level *level, uint32_t order)
+static rqc_err read_item(rqci_postman *p, json_t *item, const rqci_postman_level *level,
+                         uint32_t order)
 {
     size_t len;
     const char *name = rqci_rows_string(item, "name", &len);
@@ -364,13 +379,16 @@ rqc_err rqci_postman_check(json_t *root, json_t **ret_collection, rqci_errbuf *e
         return RQC_OK;
     }
     if (json_object_get(collection, "requests") && json_object_get(collection, "order"))
-        return rqci_fail(err, RQC_INVALID,
-                         "a Postman collection of format 1: export it from Postman as \"Collection v2.1\"");
-    if (json_object_get(root, "_postman_variable_scope") || json_is_array(json_object_get(root, "values")))
+        return rqci_fail(
+            err, RQC_INVALID,
+            "a Postman collection of format 1: export it from Postman as \"Collection v2.1\"");
+    if (json_object_get(root, "_postman_variable_scope") ||
+        json_is_array(json_object_get(root, "values")))
         return rqci_fail(err, RQC_INVALID,
                          "a Postman environment, which holds variables only: nothing to import");
     if (json_is_array(json_object_get(root, "collections")))
-        return rqci_fail(err, RQC_INVALID, "a Postman data dump: export its collections one by one");
+        return rqci_fail(err, RQC_INVALID,
+                         "a Postman data dump: export its collections one by one");
     return rqci_fail(err, RQC_INVALID, "not a Postman collection: no list \"item\" at its top");
 }
 
@@ -383,7 +401,8 @@ const char *rqci_postman_name(json_t *collection)
 
 static rqc_err read_collection(rqci_postman *p, json_t *collection)
 {
-    static const char *const used[] = {"info", "item", "event", "variable", "variables", "auth", NULL};
+    static const char *const used[] = {"info",      "item", "event", "variable",
+                                       "variables", "auth", NULL};
     static const char *const used_info[] = {"_postman_id", "id", "name", "schema", NULL};
     collection_key(p, collection);
     rqc_err rc = count_items(p, json_object_get(collection, "item"), 0);
@@ -395,7 +414,8 @@ static rqc_err read_collection(rqci_postman *p, json_t *collection)
         rc = rqci_postman_rest(p, collection, "collection", used);
     if (rc == RQC_OK)
         rc = rqci_losses_report(&p->losses, p->rows, "not kept");
-    const rqci_postman_level level = {.name = "", .auth = rqci_postman_auth_of(json_object_get(collection, "auth"), NULL)};
+    const rqci_postman_level level = {
+        .name = "", .auth = rqci_postman_auth_of(json_object_get(collection, "auth"), NULL)};
     return rc == RQC_OK ? read_items(p, json_object_get(collection, "item"), &level) : rc;
 }
 

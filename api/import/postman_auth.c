@@ -33,8 +33,8 @@ static json_t *param(json_t *auth, const char *name)
 
 static bool kept(const char *type)
 {
-    return strcmp(type, "basic") == 0 || strcmp(type, "bearer") == 0 || strcmp(type, "apikey") == 0 ||
-           strcmp(type, "noauth") == 0;
+    return strcmp(type, "basic") == 0 || strcmp(type, "bearer") == 0 ||
+           strcmp(type, "apikey") == 0 || strcmp(type, "noauth") == 0;
 }
 
 // The names of the parameters, never their values: warnings end up in logs.
@@ -53,12 +53,12 @@ static void param_names(json_t *auth, rqci_pieces *out)
     }
     if (!json_is_object(params))
         return;
-    json_object_foreach (params, key, v)
-        if (!rqci_postman_empty(v)) {
-            rqci_piece_text(out, first ? "" : ", ");
-            rqci_piece_text(out, key);
-            first = false;
-        }
+    json_object_foreach(params, key, v) if (!rqci_postman_empty(v))
+    {
+        rqci_piece_text(out, first ? "" : ", ");
+        rqci_piece_text(out, key);
+        first = false;
+    }
 }
 
 rqc_err rqci_postman_auth_losses(rqci_postman *p, json_t *auth)
@@ -76,8 +76,8 @@ rqc_err rqci_postman_auth_losses(rqci_postman *p, json_t *auth)
     rqci_piece(&pieces, "", 1);
     rqc_err rc = pieces.err;
     if (rc == RQC_OK)
-        rc = rqci_losses_add(&p->losses, "authentication %.40s (%.180s)", *type ? type : "without a type",
-                             (const char *)names.data);
+        rc = rqci_losses_add(&p->losses, "authentication %.40s (%.180s)",
+                             *type ? type : "without a type", (const char *)names.data);
     rqci_buf_free(&names);
     return rc;
 }

@@ -33,8 +33,8 @@ static rqc_err add_json(rqci_buf *out, json_t *v)
     return rc;
 }
 
-// A text of JSON that is to stand within JSON as it is: valid, or not yet because templates stand in it. Others become a
-// JSON string.
+// A text of JSON that is to stand within JSON as it is: valid, or not yet because templates stand
+// in it. Others become a JSON string.
 static rqc_err add_json_text(json_t *v, rqci_buf *out)
 {
     const char *text = json_string_value(v);
@@ -85,7 +85,9 @@ static rqc_err file(rqci_postman *p, json_t *body, rqci_buf *out)
     rqc_value ignored;
     if (!rqci_postman_empty(content)) {
         const rqc_err rc = rqci_rows_keep(p->rows, content, out, &ignored);
-        return rc == RQC_OK && !rqci_postman_empty(src) ? rqci_losses_add(&p->losses, "path of the file body") : rc;
+        return rc == RQC_OK && !rqci_postman_empty(src)
+                   ? rqci_losses_add(&p->losses, "path of the file body")
+                   : rc;
     }
     if (rqci_postman_empty(src))
         return json_is_object(body) ? rqci_postman_rest(p, body, "file body", used) : RQC_OK;
@@ -96,7 +98,9 @@ static rqc_err file(rqci_postman *p, json_t *body, rqci_buf *out)
     if (rc == RQC_OK)
         rc = rqci_buf_add(out, path.data, path.len);
     if (rc == RQC_OK)
-        rqci_rows_warn(p->rows, "the body is the file %.*s, whose content is not in the collection: kept as @ and its path",
+        rqci_rows_warn(p->rows,
+                       "the body is the file %.*s, whose content is not in the collection: kept as "
+                       "@ and its path",
                        path.len > 200 ? 200 : (int)path.len, (const char *)path.data);
     rqci_buf_free(&path);
     return rc == RQC_OK ? rqci_postman_rest(p, body, "file body", used) : rc;
@@ -110,8 +114,8 @@ static const char *language_type(json_t *body)
                                            {"html", "text/html"},
                                            {"javascript", "application/javascript"},
                                            {"text", "text/plain"}};
-    const char *language =
-        json_string_value(json_object_get(json_object_get(json_object_get(body, "options"), "raw"), "language"));
+    const char *language = json_string_value(
+        json_object_get(json_object_get(json_object_get(body, "options"), "raw"), "language"));
     for (size_t i = 0; language && i < sizeof types / sizeof *types; i++)
         if (is(language, types[i][0]))
             return types[i][1];
@@ -130,11 +134,13 @@ static rqc_err option_losses(rqci_postman *p, json_t *body, bool raw)
         rc = rqci_postman_rest(p, json_object_get(options, "raw"), "body option", used_raw);
     if (rc == RQC_OK && raw && !rqci_postman_empty(language) && !language_type(body))
         rc = rqci_losses_add(&p->losses, "body language %.40s",
-                             json_is_string(language) ? json_string_value(language) : "of a wrong type");
+                             json_is_string(language) ? json_string_value(language)
+                                                      : "of a wrong type");
     return rc;
 }
 
-// The one text that the table for raw bodies can hold; what stands beside it in the collection is unused there, too.
+// The one text that the table for raw bodies can hold; what stands beside it in the collection is
+// unused there, too.
 static rqc_err raw_text(rqci_postman *p, json_t *body, const char *mode, rqci_postman_body *ret)
 {
     const bool ql = is(mode, "graphql"), path = is(mode, "file");
@@ -191,7 +197,8 @@ rqc_err rqci_postman_body_read(rqci_postman *p, json_t *body, rqci_postman_body 
     if (rc == RQC_OK)
         rc = rqci_postman_rest(p, body, "body", used);
     if (rc == RQC_OK && json_is_true(json_object_get(body, "disabled")) && ret->kind != 0) {
-        rqci_rows_warn(p->rows, "the body is disabled: kept, and the request's body kind is \"none\"");
+        rqci_rows_warn(p->rows,
+                       "the body is disabled: kept, and the request's body kind is \"none\"");
         ret->kind = 0;
         ret->type = NULL;
     }
@@ -202,7 +209,8 @@ static rqc_err add_list(rqci_postman *p, rqc_entity entity, json_t *list, const 
 {
     uint32_t order = 0;
     if (json_is_string(list))
-        return rqci_postman_query(p, entity, json_string_value(list), json_string_length(list), NULL, &order);
+        return rqci_postman_query(p, entity, json_string_value(list), json_string_length(list),
+                                  NULL, &order);
     return rqci_postman_pairs(p, entity, p->request, list, what, NULL, &order);
 }
 

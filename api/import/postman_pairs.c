@@ -13,8 +13,8 @@ static bool same_name(const rqc_value *a, const rqc_value *b)
 }
 
 // Adds a row whose texts are made; moves the order on.
-static rqc_err add(rqci_postman *p, rqc_entity entity, const uint8_t owner[16], rqci_rows_pair *pair,
-                   const rqc_value *replaced, uint32_t *order)
+static rqc_err add(rqci_postman *p, rqc_entity entity, const uint8_t owner[16],
+                   rqci_rows_pair *pair, const rqc_value *replaced, uint32_t *order)
 {
     pair->seconds = p->rows->now;
     if (!pair->disabled && same_name(&pair->key, replaced)) {
@@ -37,8 +37,8 @@ static rqc_err trimmed(rqci_postman *p, const char *text, size_t len, rqc_value 
     return rqci_rows_textn(p->rows, text, len, ret);
 }
 
-static rqc_err add_line(rqci_postman *p, rqc_entity entity, const uint8_t owner[16], const char *line,
-                        size_t len, const rqc_value *replaced, uint32_t *order)
+static rqc_err add_line(rqci_postman *p, rqc_entity entity, const uint8_t owner[16],
+                        const char *line, size_t len, const rqc_value *replaced, uint32_t *order)
 {
     rqc_value row[RQC_FIELD_MAX];
     rqci_rows_start(p->rows, row);
@@ -55,8 +55,8 @@ static rqc_err add_line(rqci_postman *p, rqc_entity entity, const uint8_t owner[
     return add(p, entity, owner, &pair, replaced, order);
 }
 
-rqc_err rqci_postman_lines(rqci_postman *p, rqc_entity entity, const uint8_t owner[16], const char *text,
-                           size_t len, const rqc_value *replaced, uint32_t *order)
+rqc_err rqci_postman_lines(rqci_postman *p, rqc_entity entity, const uint8_t owner[16],
+                           const char *text, size_t len, const rqc_value *replaced, uint32_t *order)
 {
     rqc_err rc = RQC_OK;
     while (len > 0 && rc == RQC_OK) {
@@ -101,8 +101,10 @@ rqc_err rqci_postman_pair(rqci_postman *p, rqc_entity entity, const char *key, s
 
 // ---- Files of forms -----------------------------------------------------------------------------
 
-// A file's content is not in the collection: its path stands for it, as in HAR files, and the description says so.
-static rqc_err describe_file(rqci_postman *p, const rqc_value *path, json_t *item, rqc_value *description)
+// A file's content is not in the collection: its path stands for it, as in HAR files, and the
+// description says so.
+static rqc_err describe_file(rqci_postman *p, const rqc_value *path, json_t *item,
+                             rqc_value *description)
 {
     size_t len;
     const char *type = rqci_rows_string(item, "contentType", &len);
@@ -134,13 +136,16 @@ static json_t *path_of(json_t *item, size_t i)
 {
     json_t *src = json_object_get(item, "src");
     if (rqci_postman_empty(src))
-        return json_object_get(item, rqci_postman_empty(json_object_get(item, "fileName")) ? "value" : "fileName");
+        return json_object_get(item, rqci_postman_empty(json_object_get(item, "fileName"))
+                                         ? "value"
+                                         : "fileName");
     return json_is_array(src) ? json_array_get(src, i) : src;
 }
 
 static bool disabled(json_t *item)
 {
-    return json_is_true(json_object_get(item, "disabled")) || json_is_false(json_object_get(item, "enabled"));
+    return json_is_true(json_object_get(item, "disabled")) ||
+           json_is_false(json_object_get(item, "enabled"));
 }
 
 // One row of an object. `value`: its value, or the path of a file that it sends.
@@ -162,7 +167,8 @@ static rqc_err add_object(rqci_postman *p, rqc_entity entity, const uint8_t owne
     else if (rc == RQC_OK)
         rc = rqci_postman_description(p, description, &pair.description);
     if (rc == RQC_OK && file) {
-        rqci_rows_warn(p->rows, "field %.60s sends the file %.200s: its content is not in the collection",
+        rqci_rows_warn(p->rows,
+                       "field %.60s sends the file %.200s: its content is not in the collection",
                        json_is_string(key) ? json_string_value(key) : "",
                        json_is_string(value) ? json_string_value(value) : "");
         rc = describe_file(p, &pair.value, item, &pair.description);
@@ -173,8 +179,9 @@ static rqc_err add_object(rqci_postman *p, rqc_entity entity, const uint8_t owne
 static rqc_err item_losses(rqci_postman *p, json_t *item, const char *what, bool file)
 {
     // A file's media type goes into its description, which used[] says by leaving its name in.
-    static const char *const used[] = {"contentType", "fileName", "key",         "value", "disabled", "enabled", "name",
-                                       "uuid",        "equals",   "description", "type",  "src",      "id",      NULL};
+    static const char *const used[] = {"contentType", "fileName", "key",  "value",  "disabled",
+                                       "enabled",     "name",     "uuid", "equals", "description",
+                                       "type",        "src",      "id",   NULL};
     rqc_err rc = rqci_postman_rest(p, item, what, file ? used : used + 2);
     json_t *key = json_object_get(item, "key"), *name = json_object_get(item, "name");
     if (rc == RQC_OK && key && !rqci_postman_empty(name) && !json_equal(name, key))
@@ -188,15 +195,17 @@ static rqc_err add_item(rqci_postman *p, rqc_entity entity, const uint8_t owner[
     const bool file = entity == RQC_HTTP_BODY_FORM && is_file(item);
     rqc_err rc = item_losses(p, item, what, file);
     if (!file && rc == RQC_OK)
-        return add_object(p, entity, owner, item, json_object_get(item, "value"), false, replaced, order);
+        return add_object(p, entity, owner, item, json_object_get(item, "value"), false, replaced,
+                          order);
     const size_t n = json_array_size(json_object_get(item, "src"));
     for (size_t i = 0; i < (n ? n : 1) && rc == RQC_OK; i++)
         rc = add_object(p, entity, owner, item, path_of(item, i), true, replaced, order);
     return rc;
 }
 
-rqc_err rqci_postman_pairs(rqci_postman *p, rqc_entity entity, const uint8_t owner[16], json_t *list,
-                           const char *what, const rqc_value *replaced, uint32_t *order)
+rqc_err rqci_postman_pairs(rqci_postman *p, rqc_entity entity, const uint8_t owner[16],
+                           json_t *list, const char *what, const rqc_value *replaced,
+                           uint32_t *order)
 {
     if (!json_is_array(list))
         return rqci_postman_wrong(p, list, what);
@@ -206,8 +215,8 @@ rqc_err rqci_postman_pairs(rqci_postman *p, rqc_entity entity, const uint8_t own
         if (json_is_object(item))
             rc = add_item(p, entity, owner, item, what, replaced, order);
         else if (json_is_string(item))
-            rc = rqci_postman_lines(p, entity, owner, json_string_value(item), json_string_length(item), replaced,
-                                    order);
+            rc = rqci_postman_lines(p, entity, owner, json_string_value(item),
+                                    json_string_length(item), replaced, order);
         else
             rc = rqci_postman_wrong(p, item, what);
     }

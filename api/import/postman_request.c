@@ -81,7 +81,8 @@ static rqc_err path_variables(rqci_postman *p, json_t *list)
         const char *name = json_string_value(json_object_get(v, "key"));
         if (!name)
             name = json_string_value(json_object_get(v, "id"));
-        if (!rqci_postman_empty(json_object_get(v, "value")) || !rqci_postman_empty(json_object_get(v, "description")))
+        if (!rqci_postman_empty(json_object_get(v, "value")) ||
+            !rqci_postman_empty(json_object_get(v, "description")))
             rc = rqci_losses_add(&p->losses, "value of the path variable %.60s", name ? name : "");
     }
     return rc;
@@ -89,7 +90,7 @@ static rqc_err path_variables(rqci_postman *p, json_t *list)
 
 static rqc_err read_url(rqci_postman *p, json_t *url)
 {
-    static const char *const used[] = {"raw",  "protocol", "host", "path",     "port",
+    static const char *const used[] = {"raw",  "protocol", "host",     "path", "port",
                                        "hash", "query",    "variable", NULL};
     if (!json_is_object(url)) {
         json_t *text = json_is_string(url) ? url : NULL;
@@ -103,7 +104,8 @@ static rqc_err read_url(rqci_postman *p, json_t *url)
     } else {
         rqci_buf text = {0};
         rc = put_together(url, &text);
-        json_t *made = rc == RQC_OK ? json_stringn(text.len ? (const char *)text.data : "", text.len) : NULL;
+        json_t *made =
+            rc == RQC_OK ? json_stringn(text.len ? (const char *)text.data : "", text.len) : NULL;
         if (rc == RQC_OK)
             rc = made ? rqci_rows_keep(p->rows, made, &p->url_text, &p->url) : RQC_NO_MEMORY;
         json_decref(made);
@@ -124,14 +126,15 @@ static rqc_err add_params(rqci_postman *p, json_t *url, const rqci_postman_auth 
     size_t len = json_string_length(query);
     rqc_err rc = RQC_OK;
     if (json_array_size(query) > 0)
-        rc = rqci_postman_pairs(p, RQC_HTTP_SEARCH_PARAM, p->request, query, "parameter", replaced, &order);
+        rc = rqci_postman_pairs(p, RQC_HTTP_SEARCH_PARAM, p->request, query, "parameter", replaced,
+                                &order);
     else if (text || rqci_har_query(p->url.p, p->url.n, &text, &len))
         rc = rqci_postman_query(p, RQC_HTTP_SEARCH_PARAM, text, len, replaced, &order);
     else
         rc = rqci_postman_wrong(p, query, "query");
     if (rc == RQC_OK && replaced)
-        rc = rqci_postman_pair(p, RQC_HTTP_SEARCH_PARAM, key.p, key.n, (const char *)auth->value.data, auth->value.len,
-                               &order);
+        rc = rqci_postman_pair(p, RQC_HTTP_SEARCH_PARAM, key.p, key.n,
+                               (const char *)auth->value.data, auth->value.len, &order);
     return rc;
 }
 
@@ -149,19 +152,21 @@ static bool has_header(json_t *list, const char *name)
     return json_is_string(list) && strcasestr(json_string_value(list), name);
 }
 
-static rqc_err add_headers(rqci_postman *p, json_t *list, const rqci_postman_auth *auth, const char *type)
+static rqc_err add_headers(rqci_postman *p, json_t *list, const rqci_postman_auth *auth,
+                           const char *type)
 {
     const rqc_value key = rqc_textn((const char *)auth->key.data, (uint32_t)auth->key.len);
     const rqc_value *replaced = auth->entity == RQC_HTTP_HEADER ? &key : NULL;
     uint32_t order = 0;
     rqc_err rc;
     if (json_is_string(list))
-        rc = rqci_postman_lines(p, RQC_HTTP_HEADER, p->request, json_string_value(list), json_string_length(list),
-                                replaced, &order);
+        rc = rqci_postman_lines(p, RQC_HTTP_HEADER, p->request, json_string_value(list),
+                                json_string_length(list), replaced, &order);
     else
         rc = rqci_postman_pairs(p, RQC_HTTP_HEADER, p->request, list, "header", replaced, &order);
     if (rc == RQC_OK && replaced)
-        rc = rqci_postman_pair(p, RQC_HTTP_HEADER, key.p, key.n, (const char *)auth->value.data, auth->value.len, &order);
+        rc = rqci_postman_pair(p, RQC_HTTP_HEADER, key.p, key.n, (const char *)auth->value.data,
+                               auth->value.len, &order);
     if (rc == RQC_OK && type && !has_header(list, "Content-Type"))
         rc = rqci_postman_pair(p, RQC_HTTP_HEADER, "Content-Type", 12, type, strlen(type), &order);
     return rc;
@@ -176,7 +181,8 @@ rqc_err rqci_postman_request_name(rqci_postman *p, json_t *item, rqc_value *ret_
         return rqci_rows_text(p->rows, name, ret_name);
     rqci_buf *out = rqci_rows_scratch(p->rows);
     const rqc_err rc = rqci_har_name(p->method.p, p->method.n, p->url.p, p->url.n, out);
-    return rc == RQC_OK ? rqci_rows_textn(p->rows, (const char *)out->data, out->len, ret_name) : rc;
+    return rc == RQC_OK ? rqci_rows_textn(p->rows, (const char *)out->data, out->len, ret_name)
+                        : rc;
 }
 
 // Item and request may both have one; mostly it is the same.
@@ -186,7 +192,8 @@ static rqc_err description(rqci_postman *p, json_t *item, json_t *request, rqc_v
     rqc_err rc = rqci_postman_description(p, json_object_get(item, "description"), &of_item);
     if (rc == RQC_OK)
         rc = rqci_postman_description(p, json_object_get(request, "description"), ret);
-    if (rc != RQC_OK || of_item.n == 0 || (of_item.n == ret->n && memcmp(of_item.p, ret->p, ret->n) == 0))
+    if (rc != RQC_OK || of_item.n == 0 ||
+        (of_item.n == ret->n && memcmp(of_item.p, ret->p, ret->n) == 0))
         return rc;
     if (ret->n == 0) {
         *ret = of_item;
@@ -197,10 +204,12 @@ static rqc_err description(rqci_postman *p, json_t *item, json_t *request, rqc_v
     rqci_piece(&pieces, of_item.p, of_item.n);
     rqci_piece_text(&pieces, "\n\n");
     rqci_piece(&pieces, ret->p, ret->n);
-    return pieces.err == RQC_OK ? rqci_rows_textn(p->rows, (const char *)out->data, out->len, ret) : pieces.err;
+    return pieces.err == RQC_OK ? rqci_rows_textn(p->rows, (const char *)out->data, out->len, ret)
+                                : pieces.err;
 }
 
-static rqc_err add_http(rqci_postman *p, json_t *item, json_t *request, const rqci_postman_level *level, int kind)
+static rqc_err add_http(rqci_postman *p, json_t *item, json_t *request,
+                        const rqci_postman_level *level, int kind)
 {
     rqc_value row[RQC_FIELD_MAX];
     rqci_rows_start(p->rows, row);
@@ -223,7 +232,8 @@ static rqc_err add_http(rqci_postman *p, json_t *item, json_t *request, const rq
 
 static rqc_err read_method(rqci_postman *p, json_t *method)
 {
-    rqc_err rc = rqci_rows_keep(p->rows, json_is_string(method) ? method : NULL, &p->method_text, &p->method);
+    rqc_err rc = rqci_rows_keep(p->rows, json_is_string(method) ? method : NULL, &p->method_text,
+                                &p->method);
     if (rc == RQC_OK && !json_is_string(method))
         rc = rqci_postman_wrong(p, method, "method");
     if (rc == RQC_OK && p->method.n == 0)
@@ -231,8 +241,9 @@ static rqc_err read_method(rqci_postman *p, json_t *method)
     return rc;
 }
 
-static rqc_err add_request(rqci_postman *p, json_t *item, json_t *request, const rqci_postman_level *level,
-                           rqci_postman_body *body, rqci_postman_auth *auth)
+static rqc_err add_request(rqci_postman *p, json_t *item, json_t *request,
+                           const rqci_postman_level *level, rqci_postman_body *body,
+                           rqci_postman_auth *auth)
 {
     static const char *const used[] = {"url",  "method",      "header", "body",
                                        "auth", "description", "name",   NULL};

@@ -17,8 +17,10 @@ static bool http_date(const char *text, char ret_iso[RQCI_IMPORT_TIME_TEXT])
     char month[4];
     unsigned day, year, hour, minute, second;
     int used = 0;
-    if (strlen(text) != 29 || sscanf(text + 5, "%2u %3s %4u %2u:%2u:%2u GMT%n", &day, month, &year, &hour, &minute,
-                                     &second, &used) != 6 || used != 24)
+    if (strlen(text) != 29 ||
+        sscanf(text + 5, "%2u %3s %4u %2u:%2u:%2u GMT%n", &day, month, &year, &hour, &minute,
+               &second, &used) != 6 ||
+        used != 24)
         return false;
     const char *at = strstr(months, month);
     if (!at || (at - months) % 3 != 0)
@@ -52,17 +54,22 @@ static rqc_err original_losses(rqci_postman *p, json_t *original, json_t *reques
     if (rqci_postman_empty(original))
         return RQC_OK;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        json_t *own = json_object_get(original, keys[i]), *of_item = json_object_get(request, keys[i]);
+        json_t *own = json_object_get(original, keys[i]),
+               *of_item = json_object_get(request, keys[i]);
         if (!rqci_postman_empty(own) && !(of_item && json_equal(own, of_item)))
-            return rqci_losses_add(&p->losses, "request of an example that differs from the request");
+            return rqci_losses_add(&p->losses,
+                                   "request of an example that differs from the request");
     }
     return RQC_OK;
 }
 
 static rqc_err losses(rqci_postman *p, json_t *response, json_t *request)
 {
-    static const char *const used[] = {"id",     "_postman_id",     "name",   "code", "status", "header", "body",
-                                       "cookie", "originalRequest", "timings", "responseTime", "responseSize", NULL};
+    static const char *const used[] = {"id",      "_postman_id",  "name",
+                                       "code",    "status",       "header",
+                                       "body",    "cookie",       "originalRequest",
+                                       "timings", "responseTime", "responseSize",
+                                       NULL};
     rqc_err rc = original_losses(p, json_object_get(response, "originalRequest"), request);
     if (rc == RQC_OK && !rqci_postman_empty(json_object_get(response, "name")))
         rc = rqci_losses_add(&p->losses, "name of an example");
@@ -86,7 +93,8 @@ static rqc_err add_row(rqci_postman *p, json_t *response, const uint8_t id[16])
     else
         rc = rqci_rows_text(p->rows, content, &body);
     if (rc == RQC_OK)
-        rc = rqci_rows_bytes(p->rows, body.p, json_is_string(content) ? json_string_length(content) : body.n,
+        rc = rqci_rows_bytes(p->rows, body.p,
+                             json_is_string(content) ? json_string_length(content) : body.n,
                              &row[RQC_HTTP_RESPONSE_BODY]);
     if (rc != RQC_OK)
         return rc;
@@ -95,7 +103,8 @@ static rqc_err add_row(rqci_postman *p, json_t *response, const uint8_t id[16])
     time_text(p, response, iso);
     const int64_t ms = rqci_rows_integer(json_object_get(response, "responseTime"), 0);
     row[RQC_HTTP_RESPONSE_HTTP_ID] = rqc_id(p->request);
-    row[RQC_HTTP_RESPONSE_STATUS] = rqc_int(rqci_rows_integer(json_object_get(response, "code"), 0));
+    row[RQC_HTTP_RESPONSE_STATUS] =
+        rqc_int(rqci_rows_integer(json_object_get(response, "code"), 0));
     row[RQC_HTTP_RESPONSE_TIME] = rqc_text(iso);
     row[RQC_HTTP_RESPONSE_DURATION] = rqc_int(ms > 0 ? ms : 0);
     row[RQC_HTTP_RESPONSE_SIZE] = rqc_int(row[RQC_HTTP_RESPONSE_BODY].n);
@@ -114,10 +123,11 @@ static rqc_err add_response(rqci_postman *p, json_t *response, json_t *request)
     if (rc == RQC_OK)
         rc = add_row(p, response, id);
     if (rc == RQC_OK && json_is_string(header))
-        rc = rqci_postman_lines(p, RQC_HTTP_RESPONSE_HEADER, id, json_string_value(header), json_string_length(header),
-                                NULL, &order);
+        rc = rqci_postman_lines(p, RQC_HTTP_RESPONSE_HEADER, id, json_string_value(header),
+                                json_string_length(header), NULL, &order);
     else if (rc == RQC_OK)
-        rc = rqci_postman_pairs(p, RQC_HTTP_RESPONSE_HEADER, id, header, "response header", NULL, &order);
+        rc = rqci_postman_pairs(p, RQC_HTTP_RESPONSE_HEADER, id, header, "response header", NULL,
+                                &order);
     return rc == RQC_OK ? losses(p, response, request) : rc;
 }
 

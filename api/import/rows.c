@@ -28,8 +28,8 @@ void rqci_piece_text(rqci_pieces *p, const char *text)
 
 // ---- Rows ---------------------------------------------------------------------------------------
 
-void rqci_rows_init(rqci_rows *r, const uint8_t workspace[16], int64_t now, const rqci_import_sink *sink,
-                    rqci_errbuf *err)
+void rqci_rows_init(rqci_rows *r, const uint8_t workspace[16], int64_t now,
+                    const rqci_import_sink *sink, rqci_errbuf *err)
 {
     *r = (rqci_rows){.sink = sink, .now = now, .err = err};
     memcpy(r->workspace, workspace, 16);
@@ -58,14 +58,16 @@ rqc_err rqci_rows_place(rqci_rows *r, const char *fmt, ...)
     return rqci_buf_add(&r->place, text, strlen(text) + 1);
 }
 
-// Control characters would break the line or the terminal; what is cut within a character must not stay half.
+// Control characters would break the line or the terminal; what is cut within a character must not
+// stay half.
 static void one_line(char *text)
 {
     size_t len = strlen(text);
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
             text[i] = ' ';
-    for (size_t good = rqci_utf8_span(text, len); good < len; good += 1 + rqci_utf8_span(text + good + 1, len - good - 1))
+    for (size_t good = rqci_utf8_span(text, len); good < len;
+         good += 1 + rqci_utf8_span(text + good + 1, len - good - 1))
         text[good] = '?';
 }
 
@@ -109,8 +111,9 @@ rqci_buf *rqci_rows_scratch(rqci_rows *r)
 
 static rqc_err too_large(rqci_rows *r, size_t len)
 {
-    return rqci_fail(r->err, RQC_TOO_LARGE, "%s%sa text of %zu bytes", r->place.len ? (const char *)r->place.data : "",
-                     r->place.len ? ": " : "", len);
+    return rqci_fail(r->err, RQC_TOO_LARGE, "%s%sa text of %zu bytes",
+                     r->place.len ? (const char *)r->place.data : "", r->place.len ? ": " : "",
+                     len);
 }
 
 // Appends the text with U+FFFD for NUL and for what is no UTF-8.
@@ -271,21 +274,27 @@ void rqci_rows_child_id(const uint8_t owner[16], rqc_entity entity, uint32_t n, 
 
 void rqci_rows_time_prefix(int64_t ms, uint8_t id[16])
 {
-    const uint64_t t = ms < 0 ? 0 : ms > INT64_C(0xffffffffffff) ? UINT64_C(0xffffffffffff) : (uint64_t)ms;
+    const uint64_t t = ms < 0                         ? 0
+                       : ms > INT64_C(0xffffffffffff) ? UINT64_C(0xffffffffffff)
+                                                      : (uint64_t)ms;
     for (int i = 0; i < 6; i++)
         id[i] = (uint8_t)(t >> (40 - 8 * i));
 }
 
 // ---- Rows that all importers make ---------------------------------------------------------------
 
-// Which fields of an entity hold a name, its value and what is said about it; -1: the entity has no such field.
+// Which fields of an entity hold a name, its value and what is said about it; -1: the entity has no
+// such field.
 static const struct pair_fields {
     rqc_entity entity;
     int key, value, description;
 } pair_fields[] = {
-    {RQC_HTTP_HEADER, RQC_HTTP_HEADER_HEADER_KEY, RQC_HTTP_HEADER_HEADER_VALUE, RQC_HTTP_HEADER_DESCRIPTION},
-    {RQC_HTTP_SEARCH_PARAM, RQC_HTTP_SEARCH_PARAM_KEY, RQC_HTTP_SEARCH_PARAM_VALUE, RQC_HTTP_SEARCH_PARAM_DESCRIPTION},
-    {RQC_HTTP_BODY_FORM, RQC_HTTP_BODY_FORM_KEY, RQC_HTTP_BODY_FORM_VALUE, RQC_HTTP_BODY_FORM_DESCRIPTION},
+    {RQC_HTTP_HEADER, RQC_HTTP_HEADER_HEADER_KEY, RQC_HTTP_HEADER_HEADER_VALUE,
+     RQC_HTTP_HEADER_DESCRIPTION},
+    {RQC_HTTP_SEARCH_PARAM, RQC_HTTP_SEARCH_PARAM_KEY, RQC_HTTP_SEARCH_PARAM_VALUE,
+     RQC_HTTP_SEARCH_PARAM_DESCRIPTION},
+    {RQC_HTTP_BODY_FORM, RQC_HTTP_BODY_FORM_KEY, RQC_HTTP_BODY_FORM_VALUE,
+     RQC_HTTP_BODY_FORM_DESCRIPTION},
     {RQC_HTTP_BODY_URLENCODED, RQC_HTTP_BODY_URLENCODED_KEY, RQC_HTTP_BODY_URLENCODED_VALUE,
      RQC_HTTP_BODY_URLENCODED_DESCRIPTION},
     {RQC_HTTP_RESPONSE_HEADER, RQC_HTTP_RESPONSE_HEADER_KEY, RQC_HTTP_RESPONSE_HEADER_VALUE, -1},
@@ -316,11 +325,13 @@ rqc_err rqci_rows_pair_add(rqci_rows *r, rqc_entity entity, const uint8_t owner[
     return rqci_rows_add(r, entity, id, row);
 }
 
-rqc_err rqci_rows_raw_add(rqci_rows *r, const uint8_t owner[16], const rqci_buf *bytes, int64_t seconds)
+rqc_err rqci_rows_raw_add(rqci_rows *r, const uint8_t owner[16], const rqci_buf *bytes,
+                          int64_t seconds)
 {
     rqc_value row[RQC_FIELD_MAX];
     rqci_rows_start(r, row);
-    const rqc_err rc = rqci_rows_bytes(r, bytes->data, bytes->len, &row[RQC_HTTP_BODY_RAW_RAW_DATA]);
+    const rqc_err rc =
+        rqci_rows_bytes(r, bytes->data, bytes->len, &row[RQC_HTTP_BODY_RAW_RAW_DATA]);
     if (rc != RQC_OK)
         return rc;
     row[RQC_HTTP_BODY_RAW_HTTP_ID] = rqc_id(owner);
@@ -337,8 +348,10 @@ rqc_err rqci_rows_basic(rqci_rows *r, const char *plain, size_t len, bool variab
         return rc;
     if (!variable && !memmem(plain, len, "{{", 2))
         return rqci_base64_encode(out, plain, len);
-    rqci_rows_warn(r, "basic authentication holds a variable: user and password stand in the header as they are, "
-                      "not as base64");
+    rqci_rows_warn(
+        r,
+        "basic authentication holds a variable: user and password stand in the header as they are, "
+        "not as base64");
     return rqci_buf_add(out, plain, len);
 }
 
@@ -403,7 +416,8 @@ void rqci_losses_free(rqci_losses *l)
 
 // ---- JSON ---------------------------------------------------------------------------------------
 
-rqc_err rqci_rows_parse(char *text, size_t len, json_t **ret_root, uint64_t *ret_mended, rqci_errbuf *err)
+rqc_err rqci_rows_parse(char *text, size_t len, json_t **ret_root, uint64_t *ret_mended,
+                        rqci_errbuf *err)
 {
     if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         text += 3, len -= 3;
@@ -416,7 +430,8 @@ rqc_err rqci_rows_parse(char *text, size_t len, json_t **ret_root, uint64_t *ret
     if (!root && json_error_code(&error) == json_error_out_of_memory)
         return rqci_fail(err, RQC_NO_MEMORY, "no memory for %zu bytes of JSON", len);
     if (!root)
-        return rqci_fail(err, RQC_INVALID, "not JSON: line %d, column %d: %s", error.line, error.column, error.text);
+        return rqci_fail(err, RQC_INVALID, "not JSON: line %d, column %d: %s", error.line,
+                         error.column, error.text);
     *ret_root = root;
     *ret_mended = mended;
     return RQC_OK;
