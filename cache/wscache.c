@@ -116,6 +116,15 @@ rqc_err rqci_ws_number(rqci_wtxn *w, const uint8_t id[16], uint32_t *ret_number)
             if (e != RQC_OK)
                 return e;
             memcpy(s->state.id, id, 16);
+            // At once: rqci_owner_of() finds the id of a request's workspace here.
+            uint8_t n[5] = {'n'}, state[RQCI_WS_BYTES];
+            rqci_put32be(n + 1, number);
+            encode(state, s);
+            key = (MDB_val){sizeof n, n};
+            val = (MDB_val){sizeof state, state};
+            rc = mdb_put(w->txn, w->env->dbi[RQCI_DB_WS], &key, &val, 0);
+            if (rc != 0)
+                return rqci_lmdb_err(rc, "workspace", w->err);
             s->dirty = true;
         } else {
             return rc == 0 ? RQC_CORRUPT : rqci_lmdb_err(rc, "workspace", w->err);
