@@ -533,8 +533,10 @@ static void test_checkpoints(void)
     rqci_job j;
     const size_t size = 1 << 20;
     char *bytes = malloc(size);
+    uint8_t owner[16]; // fix_id's own memory is used again by then
+    memcpy(owner, H(1), sizeof owner);
     memset(bytes, 7, size);
-    b[RQCI_HTTP_BODY_RAW_HTTP_ID] = rows_id(H(1));
+    b[RQCI_HTTP_BODY_RAW_HTTP_ID] = rows_id(owner);
     b[RQCI_HTTP_BODY_RAW_RAW_DATA] = rows_bytes(bytes, (uint32_t)size);
     unsigned bad = 0;
     uint64_t largest = 0;
