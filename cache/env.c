@@ -83,6 +83,28 @@ static int try_open(MDB_env **ret_env, const char *path, unsigned flags, uint64_
     return 0;
 }
 
+// A page behind the end of the file is a SIGBUS for whoever reads it. LMDB writes the pages of a
+// transaction before the meta page that names them, so a file that is too short was cut.
+static rqc_err check_size(const rqci_env *e, const char *path, rqci_errbuf *err)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    struct stat st;
+    int fd;
+    int rc = mdb_env_info(e->env, &info);
+    if (rc == 0)
+        rc = mdb_env_stat(e->env, &stat);
+    if (rc == 0)
+        rc = mdb_env_get_fd(e->env, &fd);
+    if (rc != 0)
+        return rqci_lmdb_err(rc, path, err);
+    if (fstat(fd, &st) != 0)
+        return rqci_fail(err, RQC_IO, "%s: %s", path, strerror(errno));
+    if ((uint64_t)st.st_size / stat.ms_psize <= info.me_last_pgno)
+        return rqci_fail(err, RQC_UNAVAILABLE, "%s: data.mdb was cut", path);
+    return RQC_OK;
+}
+
 static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, uint64_t map_bytes,
                         rqci_errbuf *err)
 {
@@ -103,7 +125,8 @@ static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, 
         if (n > 0 && (size_t)n < sizeof lock && chmod(lock, 0660) != 0)
             return rqci_fail(err, RQC_IO, "%s: cannot set its mode", lock);
     }
-    return open_dbis(e, create, err);
+    const rqc_err whole = create ? RQC_OK : check_size(e, path, err);
+    return whole != RQC_OK ? whole : open_dbis(e, create, err);
 }
 
 rqc_err rqci_env_open(const char *path, bool create, bool write, uint64_t map_bytes,

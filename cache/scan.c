@@ -387,10 +387,13 @@ rqc_err rqci_changes(rqci_reader *r, const uint8_t *workspace, rqc_cursor *curso
     const rqci_view_state *s = &r->state;
     ret_list->n = 0;
     // A walk that began at 0 sees every record there is; it needs history only from where it began.
-    const uint64_t needs = cursor->started != 0 ? cursor->started : cursor->seq;
+    // A cursor between the records of one seq has not seen that seq's tombstones yet.
+    const bool fresh = cursor->seq == 0 && cursor->started == 0;
+    const uint64_t needs =
+        cursor->started != 0 ? cursor->started : cursor->seq - (cursor->entity != 0);
     if (cursor->seq > s->seq || cursor->started > s->seq)
         return RQC_FUTURE;
-    if (needs != 0 && needs < s->horizon)
+    if (!fresh && needs < s->horizon)
         return RQC_TOO_OLD;
     bool more = false;
     uint32_t ws = 0;

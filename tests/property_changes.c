@@ -47,13 +47,14 @@ void subscribers_init(void)
         }
 }
 
-// What a cursor deserves, by the rules of the header: `started` counts for walks from 0.
+// What a cursor deserves, by the rules of the header: `started` counts for walks from 0. One that
+// stands between the records of a seq has not seen all of that seq.
 static rqc_err verdict(const rqc_cursor *c, uint64_t position)
 {
-    const uint64_t needs = c->started != 0 ? c->started : c->seq;
+    const uint64_t needs = c->started != 0 ? c->started : c->seq - (c->entity != 0);
     if (c->seq > position || c->started > position)
         return RQC_FUTURE;
-    return needs != 0 && needs < g.horizon ? RQC_TOO_OLD : RQC_OK;
+    return c->seq + c->started != 0 && needs < g.horizon ? RQC_TOO_OLD : RQC_OK;
 }
 
 static int order(uint64_t seq, uint8_t entity, const uint8_t *id, const rqc_cursor *c)
