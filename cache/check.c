@@ -408,7 +408,8 @@ static void check_and_tell(const char *path, int fd)
     MDB_txn *txn = NULL;
     static const char *const names[RQCI_DB_COUNT] = {"meta",   "id",  "http", "kids", "delta",
                                                      "method", "seq", "tomb", "ws"};
-    bool ok = mdb_env_create(&env) == 0 && mdb_env_set_maxdbs(env, RQCI_DB_COUNT) == 0 &&
+    bool ok = rqci_check_pages(path, NULL) == RQC_OK && mdb_env_create(&env) == 0 &&
+              mdb_env_set_maxdbs(env, RQCI_DB_COUNT) == 0 &&
               mdb_env_open(env, path, MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0640) == 0 &&
               mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) == 0;
     e.env = env;

@@ -193,7 +193,10 @@ rqc_err rqci_build(rqci_env *e, const rqci_source *src, const rqci_source_state 
 // Walks a whole environment at one transaction: every record's check value and form, every index
 // against the records, counters, digests.
 rqc_err rqci_check_txn(MDB_txn *txn, const rqci_env *e, rqci_errbuf *err);
-// The same in a child process, for files that may be damaged in ways that kill the reader. True
+// LMDB's own pages of a generation that nobody writes: every page, node, key order and count.
+// RQC_CORRUPT with the first fault.
+rqc_err rqci_check_pages(const char *gen_path, rqci_errbuf *err);
+// Both in a child process, for files that may be damaged in ways that kill the reader. True
 // when the child found no fault.
 bool rqci_check_in_child(const char *gen_path, const rqci_log *log);
 
@@ -201,6 +204,7 @@ bool rqci_check_in_child(const char *gen_path, const rqci_log *log);
 struct rqci_mirror {
     char *dir;
     rqci_log log;
+    uint8_t boot[16]; // of the machine
     _Atomic(rqci_control *) control;
     _Atomic int64_t next_look_ms; // when the control file is next compared with the mapped one
     pthread_mutex_t lock;         // guards what follows

@@ -49,6 +49,13 @@ rqc_err rqci_mirror_open(const char *dir, const rqci_log *log, rqci_mirror **ret
     }
     if (log != NULL)
         m->log = *log;
+    rc = rqci_boot_id(m->boot, err);
+    if (rc != RQC_OK) {
+        rqci_control_unmap(c);
+        free(m->dir);
+        free(m);
+        return rc;
+    }
     pthread_mutex_init(&m->lock, NULL);
     m->dev = st.st_dev;
     m->ino = st.st_ino;
@@ -145,6 +152,12 @@ static rqc_err move(rqci_reader *r, rqci_errbuf *err)
         const uint64_t generation = atomic_load_explicit(&c->generation, memory_order_acquire);
         if (generation == 0) {
             rc = rqci_fail(err, RQC_UNAVAILABLE, "%s: the view is being built", r->mirror->dir);
+            break;
+        }
+        // What a crash of the machine left on a disk may be torn: the owner builds it anew.
+        if (memcmp(c->boot, r->mirror->boot, sizeof c->boot) != 0) {
+            rc = rqci_fail(err, RQC_UNAVAILABLE, "%s: the view is from another boot of the machine",
+                           r->mirror->dir);
             break;
         }
         char path[4096];

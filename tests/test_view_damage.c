@@ -434,6 +434,8 @@ typedef struct way {
     int want; // USED, BUILT, REFUSED with a clear error, -1: used or built anew
 } way;
 
+#define OTHER_BOOT (UINT64_C(16) << 32 | 12345)
+
 static const way clean_ways[] = {
     {"nothing", no_damage, 0, USED},
     {"the view removed", remove_view, 0, BUILT},
@@ -446,7 +448,7 @@ static const way clean_ways[] = {
     {"control garbage behind magic and layout", control_garbage, 12, BUILT},
     {"control of another layout", control_word, UINT64_C(8) << 32 | 2, BUILT},
     {"control of no state", control_word, UINT64_C(12) << 32 | 0, BUILT},
-    {"control of another boot", control_word, UINT64_C(16) << 32 | 12345, BUILT},
+    {"control of another boot", control_word, OTHER_BOOT, BUILT},
     {"control of a generation that is not there", control_word, UINT64_C(32) << 32 | 77, BUILT},
     {"control of no generation", control_word, UINT64_C(32) << 32 | 0, BUILT},
     {"control of another size", control_word, UINT64_C(48) << 32 | PAGE, BUILT},
@@ -478,7 +480,7 @@ static const way dirty_ways[] = {
     {"control emptied", control_size, 0, BUILT},
     {"control all garbage", control_garbage, 0, BUILT},
     {"control of another layout", control_word, UINT64_C(8) << 32 | 2, BUILT},
-    {"control of another boot", control_word, UINT64_C(16) << 32 | 12345, BUILT},
+    {"control of another boot", control_word, OTHER_BOOT, BUILT},
     {"control of another generation", control_word, UINT64_C(32) << 32 | 77, BUILT},
     {"data.mdb emptied", data_size, 0, BUILT},
     {"data.mdb cut to 1 byte", data_size, 1, BUILT},
@@ -512,6 +514,8 @@ static void run_way(const char *name, const way *w)
     if (got != 1 || status != 0)
         die("%s view, %s: a reader %s, status %d", name, w->text, got == 0 ? "hung" : "died",
             status);
+    if (w->arg == OTHER_BOOT && m.code != RQC_UNAVAILABLE)
+        die("%s view, %s: a reader used it", name, w->text);
     const int became = reopen(w->text);
     static const char *const texts[] = {"built anew", "used", "refused"};
     ok(became == w->want || (w->want < 0 && (became == USED || became == BUILT)),
