@@ -49,6 +49,9 @@ rqc_err rqci_wtxn_commit(rqci_wtxn *w)
         w->kids = NULL;
         rc = rqci_lmdb_err(mdb_txn_commit(w->txn), "commit", w->err);
         w->txn = NULL; // gone in either case
+        // Where that fails, new readers get a clear error until the next commit; the commit stands.
+        if (rc == RQC_OK)
+            (void)rqci_env_fill(w->env, NULL);
     }
     rqci_wtxn_abort(w);
     return rc;

@@ -8,11 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define DEFAULT_MAP_BYTES  (UINT64_C(256) << 30)
 #define SMALLEST_MAP_BYTES (UINT64_C(1) << 20)
 #define MAX_READERS        1022u
+#define SIZE_TRIES         20 // a millisecond apart
 
 static const char *const db_names[RQCI_DB_COUNT] = {"meta",   "id",  "http", "kids", "delta",
                                                     "method", "seq", "tomb", "ws"};
@@ -83,26 +85,55 @@ static int try_open(MDB_env **ret_env, const char *path, unsigned flags, uint64_
     return 0;
 }
 
-// A page behind the end of the file is a SIGBUS for whoever reads it. LMDB writes the pages of a
-// transaction before the meta page that names them, so a file that is too short was cut.
-static rqc_err check_size(const rqci_env *e, const char *path, rqci_errbuf *err)
+// The file's size beside the size that the newest transaction gives it. A page that one
+// transaction took and freed again is counted and was never written, so LMDB may leave the file
+// shorter.
+static rqc_err sizes(const rqci_env *e, int *ret_fd, uint64_t *ret_bytes, uint64_t *ret_wanted,
+                     rqci_errbuf *err)
 {
     MDB_envinfo info;
     MDB_stat stat;
     struct stat st;
-    int fd;
     int rc = mdb_env_info(e->env, &info);
     if (rc == 0)
         rc = mdb_env_stat(e->env, &stat);
     if (rc == 0)
-        rc = mdb_env_get_fd(e->env, &fd);
+        rc = mdb_env_get_fd(e->env, ret_fd);
     if (rc != 0)
-        return rqci_lmdb_err(rc, path, err);
-    if (fstat(fd, &st) != 0)
-        return rqci_fail(err, RQC_IO, "%s: %s", path, strerror(errno));
-    if ((uint64_t)st.st_size / stat.ms_psize <= info.me_last_pgno)
-        return rqci_fail(err, RQC_UNAVAILABLE, "%s: data.mdb was cut", path);
+        return rqci_lmdb_err(rc, "size", err);
+    if (fstat(*ret_fd, &st) != 0)
+        return rqci_fail(err, RQC_IO, "view: size: %s", strerror(errno));
+    *ret_bytes = (uint64_t)st.st_size;
+    *ret_wanted = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
     return RQC_OK;
+}
+
+rqc_err rqci_env_fill(const rqci_env *e, rqci_errbuf *err)
+{
+    int fd;
+    uint64_t bytes, wanted;
+    const rqc_err rc = sizes(e, &fd, &bytes, &wanted, err);
+    if (rc != RQC_OK || bytes >= wanted)
+        return rc;
+    return ftruncate(fd, (off_t)wanted) == 0
+               ? RQC_OK
+               : rqci_fail(err, RQC_IO, "view: size: %s", strerror(errno));
+}
+
+// A page behind the end of the file is a SIGBUS for whoever reads it. The owner fills the file
+// right after each commit; one that stays short was cut.
+static rqc_err check_size(const rqci_env *e, const char *path, rqci_errbuf *err)
+{
+    for (int i = 0; i < SIZE_TRIES; i++) {
+        int fd;
+        uint64_t bytes, wanted;
+        const rqc_err rc = sizes(e, &fd, &bytes, &wanted, err);
+        if (rc != RQC_OK || bytes >= wanted)
+            return rc;
+        const struct timespec t = {.tv_nsec = 1000000};
+        nanosleep(&t, NULL);
+    }
+    return rqci_fail(err, RQC_UNAVAILABLE, "%s: data.mdb was cut", path);
 }
 
 static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, uint64_t map_bytes,
@@ -125,7 +156,7 @@ static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, 
         if (n > 0 && (size_t)n < sizeof lock && chmod(lock, 0660) != 0)
             return rqci_fail(err, RQC_IO, "%s: cannot set its mode", lock);
     }
-    const rqc_err whole = create ? RQC_OK : check_size(e, path, err);
+    const rqc_err whole = write ? rqci_env_fill(e, err) : check_size(e, path, err);
     return whole != RQC_OK ? whole : open_dbis(e, create, err);
 }
 

@@ -30,6 +30,9 @@ typedef struct rqci_env {
 // environment that this process has open is shared.
 rqc_err rqci_env_open(const char *path, bool create, bool write, uint64_t map_bytes,
                       rqci_env **ret_env, rqci_errbuf *err);
+// Makes the file as long as the newest transaction says, so that readers can tell one that was cut.
+// The writer calls it after each commit.
+rqc_err rqci_env_fill(const rqci_env *e, rqci_errbuf *err);
 void rqci_env_close(rqci_env *e); // NULL-safe
 
 // ---- State of an environment ----

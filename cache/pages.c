@@ -34,7 +34,8 @@
 
 typedef struct pages {
     const uint8_t *map;
-    uint64_t n; // pages 0 … n - 1 may be used
+    uint64_t n;    // pages 0 … n - 1 were used or are free
+    uint64_t file; // pages of the file: free ones behind its end were never written
     uint32_t size;
     uint8_t *taken; // a byte for every page
     uint8_t *units; // a byte for every two bytes of one page
@@ -91,9 +92,9 @@ static const uint8_t *page_at(const pages *p, uint64_t number)
 }
 
 // The pages belong to one place only.
-static rqc_err take(pages *p, uint64_t first, uint64_t count)
+static rqc_err take(pages *p, uint64_t first, uint64_t count, uint64_t end)
 {
-    if (first < 2 || first >= p->n || count > p->n - first)
+    if (first < 2 || first >= end || count > end - first)
         return bad(p, first, "is outside");
     for (uint64_t i = first; i < first + count; i++) {
         if (p->taken[i])
@@ -118,7 +119,7 @@ static int order(const tree *t, span a, span b)
 static rqc_err check_long(pages *p, tree *t, uint64_t page, const node *d)
 {
     const uint64_t first = load64(d->data), count = (PAGE_HEAD - 1 + d->size) / p->size + 1;
-    const rqc_err rc = take(p, first, count);
+    const rqc_err rc = take(p, first, count, p->file);
     if (rc != RQC_OK)
         return rc;
     const uint8_t *h = page_at(p, first);
@@ -141,7 +142,7 @@ static rqc_err check_free(pages *p, uint64_t page, const node *d)
         const uint64_t id = load64(ids + 8 * i);
         if (id >= last)
             return bad(p, page, "has a free list without order");
-        const rqc_err rc = take(p, id, 1);
+        const rqc_err rc = take(p, id, 1, p->n);
         if (rc != RQC_OK)
             return rc;
         last = id;
@@ -225,7 +226,7 @@ static bool good_key(const tree *t, span key)
 static rqc_err check_page(pages *p, tree *t, uint64_t page, unsigned level, span low, span high)
 {
     const bool branch = level < t->depth;
-    rqc_err rc = take(p, page, 1);
+    rqc_err rc = take(p, page, 1, p->file);
     if (rc != RQC_OK)
         return rc;
     const uint8_t *h = page_at(p, page);
@@ -281,13 +282,13 @@ static rqc_err check_tree(pages *p, const uint8_t *db, bool free_list, bool is_m
 
 // ---- The file ----
 
-static bool is_meta(const uint8_t *page, uint64_t number, uint32_t size, uint64_t file)
+static bool is_meta(const uint8_t *page, uint64_t number, uint32_t size)
 {
     const uint8_t *m = page + PAGE_HEAD;
     const uint64_t last = load64(m + 120);
     return load64(page) == number && load16(page + 10) == PAGE_META && load32(m) == META_MAGIC &&
            load32(m + 4) == META_VERSION && load64(m + 8) == 0 && load32(m + 24) == size &&
-           last >= 1 && last < file / size && load64(m + 16) / size > last;
+           last >= 1 && load64(m + 16) / size > last;
 }
 
 static rqc_err check_file(pages *p, uint64_t bytes)
@@ -295,7 +296,7 @@ static rqc_err check_file(pages *p, uint64_t bytes)
     p->size = (uint32_t)sysconf(_SC_PAGESIZE);
     if (sizeof(size_t) != 8 || p->size > UINT16_MAX || bytes < 2 * (uint64_t)p->size)
         return bad(p, 0, "is of another format");
-    if (!is_meta(p->map, 0, p->size, bytes) || !is_meta(p->map + p->size, 1, p->size, bytes))
+    if (!is_meta(p->map, 0, p->size) || !is_meta(p->map + p->size, 1, p->size))
         return bad(p, 0, "or the one behind it is no meta page");
     // Transactions take the two meta pages in turn; the newer one is in force.
     const uint8_t *m[2] = {p->map + PAGE_HEAD, p->map + p->size + PAGE_HEAD};
@@ -304,6 +305,7 @@ static rqc_err check_file(pages *p, uint64_t bytes)
     if (txn[newer] - txn[!newer] > 1 || txn[newer] % 2 != newer)
         return bad(p, newer, "is of a transaction that cannot be");
     p->n = load64(m[newer] + 120) + 1;
+    p->file = bytes / p->size < p->n ? bytes / p->size : p->n;
     p->taken = calloc(p->n, 1);
     p->units = malloc(p->size / 2);
     rqc_err rc = p->taken == NULL || p->units == NULL ? RQC_NO_MEMORY : RQC_OK;
