@@ -632,7 +632,7 @@ RQC_API const char *rqc_txn_error(const rqc_txn *t); // detail of its last failu
 // row with this id. Add: leaves a row that is there alone.
 RQC_API rqc_err rqc_put(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
 RQC_API rqc_err rqc_add(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
-// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to now unless given. The
+// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to the time of the commit unless given. The
 // commit fails with RQC_NOT_FOUND when there is no such row, and with RQC_CHANGED when if_seq is
 // not 0 and the row changed after it.
 RQC_API rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row,

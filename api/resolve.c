@@ -5,10 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-// What an rqc_resolved is made in, kept from call to call.
+// The children that are merged: entities next to each other.
+enum { FIRST = RQC_HTTP_HEADER, END = RQC_HTTP_ASSERT + 1, KINDS = END - FIRST };
+
+// What an rqc_resolved is made in, kept from call to call. Lists by entity, less FIRST.
 typedef struct rqci_resolving {
-    rqci_list base, delta;
-    rqci_items items[5];
+    rqci_list base[KINDS], delta[KINDS];
+    rqci_items items[KINDS];
     const rqc_record *http_over[1];
 } rqci_resolving;
 
@@ -22,9 +25,7 @@ static const struct {
     {RQC_HTTP_BODY_URLENCODED, offsetof(rqc_resolved, urlencoded)},
     {RQC_HTTP_ASSERT, offsetof(rqc_resolved, asserts)},
 };
-_Static_assert(sizeof kinds / sizeof *kinds ==
-                   sizeof((rqci_resolving *)0)->items / sizeof(rqci_items),
-               "a list for each kind");
+_Static_assert(sizeof kinds / sizeof *kinds + 1 == KINDS, "a list for each kind, and the body");
 
 void rqc_resolved_free(rqc_resolved *m)
 {
@@ -32,34 +33,22 @@ void rqc_resolved_free(rqc_resolved *m)
         return;
     rqci_resolving *w = m->memory;
     if (w) {
-        rqci_list_free(&w->base);
-        rqci_list_free(&w->delta);
-        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        for (size_t i = 0; i < KINDS; i++) {
+            rqci_list_free(&w->base[i]);
+            rqci_list_free(&w->delta[i]);
             rqci_items_free(&w->items[i]);
+        }
         free(w);
     }
     *m = (rqc_resolved)RQC_RESOLVED_INIT;
 }
 
-// Both lists of children of one entity. delta may be NULL.
-static rqc_err children(rqci_reader *r, rqci_resolving *w, uint8_t entity, const uint8_t *base,
-                        const uint8_t *delta)
+static void resolve_raw(const rqci_resolving *w, rqc_resolved *ret)
 {
-    w->base.n = 0;
-    w->delta.n = 0;
-    const rqc_err rc = rqci_children_of(r, entity, base, &w->base);
-    return rc == RQC_OK && delta ? rqci_children_of(r, entity, delta, &w->delta) : rc;
-}
-
-static rqc_err resolve_raw(rqci_reader *r, rqci_resolving *w, const uint8_t *base,
-                           const uint8_t *delta, rqc_resolved *ret)
-{
-    const rqc_err rc = children(r, w, RQC_HTTP_BODY_RAW, base, delta);
-    if (rc != RQC_OK)
-        return rc;
+    const rqci_list *base = &w->base[RQC_HTTP_BODY_RAW - FIRST];
+    const rqci_list *delta = &w->delta[RQC_HTTP_BODY_RAW - FIRST];
     rqci_body b;
-    rqci_merge_body(w->base.n > 0 ? w->base.items[0] : NULL,
-                    w->delta.n > 0 ? w->delta.items[0] : NULL, &b);
+    rqci_merge_body(base->n > 0 ? base->items[0] : NULL, delta->n > 0 ? delta->items[0] : NULL, &b);
     ret->raw.present = b.record != NULL;
     ret->raw.id = b.id;
     ret->raw.bytes = b.bytes;
@@ -67,7 +56,6 @@ static rqc_err resolve_raw(rqci_reader *r, rqci_resolving *w, const uint8_t *bas
     ret->raw.source = b.source;
     ret->raw.source_field = b.source_field;
     ret->raw.origin = b.origin;
-    return RQC_OK;
 }
 
 static rqc_err resolve(rqci_reader *r, const rqc_record *base, const rqc_record *delta,
@@ -78,17 +66,21 @@ static rqc_err resolve(rqci_reader *r, const rqc_record *base, const rqc_record 
     w->http_over[0] = delta;
     m->http = (rqc_item){base, delta ? w->http_over : NULL, delta != NULL,
                          delta ? RQC_ORIGIN_OVERRIDE : RQC_ORIGIN_BASE};
-    rqc_err rc = RQC_OK;
+    for (size_t i = 0; i < KINDS; i++)
+        w->base[i].n = w->delta[i].n = 0;
+    rqc_err rc = rqci_children_of(r, base_id, FIRST, END, w->base);
+    if (rc == RQC_OK && delta)
+        rc = rqci_children_of(r, delta_id, FIRST, END, w->delta);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds && rc == RQC_OK; i++) {
-        rc = children(r, w, kinds[i].entity, base_id, delta_id);
-        if (rc == RQC_OK)
-            rc = rqci_merge_children(rqci_entity_of(kinds[i].entity), &w->base, &w->delta,
-                                     &w->items[i]);
-        rqc_items *out = (rqc_items *)(void *)((char *)m + kinds[i].offset);
-        if (rc == RQC_OK)
-            *out = (rqc_items){w->items[i].items, w->items[i].n};
+        const unsigned at = kinds[i].entity - FIRST;
+        rqci_items *merged = &w->items[at];
+        rc = rqci_merge_children(rqci_entity_of(kinds[i].entity), &w->base[at], &w->delta[at],
+                                 merged);
+        *(rqc_items *)(void *)((char *)m + kinds[i].offset) = (rqc_items){merged->items, merged->n};
     }
-    return rc == RQC_OK ? resolve_raw(r, w, base_id, delta_id, m) : rc;
+    if (rc == RQC_OK)
+        resolve_raw(w, m);
+    return rc;
 }
 
 rqc_err rqc_resolve(rqc_read *r, const uint8_t base[16], const uint8_t *delta,

@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define BLOCK_BYTES ((size_t)64 << 10)
 
@@ -150,8 +149,6 @@ static rqc_err add(rqc_txn *t, uint8_t kind, rqc_entity entity, const uint8_t id
         rqc_value checked[RQCI_FIELD_MAX];
         memcpy(checked, row, e->nfields * sizeof *row);
         checked[0] = rqc_id(id);
-        if (kind == RQCI_WRITE_PATCH && e->updated >= 0 && checked[e->updated].type == RQC_ABSENT)
-            checked[e->updated] = rqc_int((int64_t)time(NULL));
         rc = rqci_row_check(e, checked, kind == RQCI_WRITE_PATCH, &t->err);
         if (rc != RQC_OK)
             return rc;

@@ -93,18 +93,15 @@ int64_t rqc_record_updated(const rqc_record *r)
     return rqci_rec_updated(r);
 }
 
-static bool known_field(const rqc_record *r, int field)
+static inline bool known_field(const rqc_record *r, int field)
 {
-    const rqci_entity *e = rqci_entity_of(rqci_rec_entity(r));
-    return e && field >= 0 && field < e->nfields;
+    const unsigned entity = rqci_rec_entity(r);
+    return entity <= RQCI_ENTITY_MAX && (unsigned)field < rqci_entities[entity].nfields;
 }
 
 rqc_value rqc_field(const rqc_record *r, int field)
 {
-    rqc_value v = {.type = RQC_ABSENT};
-    if (known_field(r, field))
-        rqci_rec_field(r, field, &v);
-    return v;
+    return known_field(r, field) ? rqci_rec_value(r, field) : (rqc_value){.type = RQC_ABSENT};
 }
 
 rqc_value rqc_item_field(const rqc_item *m, int field)

@@ -89,16 +89,17 @@ static rqc_err home_of(const check *c, uint8_t entity, const uint8_t id[16], con
     return RQC_OK;
 }
 
-// What every record needs: a good check value, its entry in the by-seq index, its part in counters
+// What every record needs: its entry in the by-seq index, with its place, and its part in counters
 // and digests.
-static rqc_err count_record(check *c, const rqc_record *r, uint32_t ws)
+static rqc_err count_record(check *c, const rqc_record *r, uint32_t ws, const uint8_t *place)
 {
     uint8_t k[RQCI_KEY_SEQ];
     MDB_val val;
     if (rqci_rec_flags(r) & RQCI_REC_STUB)
         return fault(c, "a placeholder was left behind");
     rqci_key_seq(k, ws, rqci_rec_seq(r), rqci_rec_entity(r), rqci_rec_id(r));
-    if (!has(c, RQCI_DB_SEQ, k, sizeof k, &val) || val.mv_size != 0)
+    if (!has(c, RQCI_DB_SEQ, k, sizeof k, &val) || val.mv_size != RQCI_SEQ_HERE ||
+        memcmp(val.mv_data, place, RQCI_SEQ_HERE) != 0)
         return fault(c, "a record is missing in the by-seq index");
     if (rqci_rec_seq(r) > c->meta.seq)
         return fault(c, "a record is newer than the view");
@@ -167,13 +168,15 @@ static rqc_err check_http(check *c, const MDB_val *key, const MDB_val *val)
     MDB_val got;
     uint32_t ws;
     rc = home_of(c, RQCI_HTTP, id, owner != NULL ? owner : zero, &ws);
-    if (rc == RQC_OK)
-        rc = count_record(c, r, ws);
-    if (rc != RQC_OK)
-        return rc;
     const uint8_t class = (uint8_t)(rqci_rec_bool(r, RQCI_HTTP_IS_DELTA) |
                                     rqci_rec_bool(r, RQCI_HTTP_IS_SNAPSHOT) << 1);
     const int64_t updated = rqci_rec_updated(r);
+    uint8_t here[RQCI_SEQ_HERE] = {class};
+    rqci_put64(here + 8, (uint64_t)updated);
+    if (rc == RQC_OK)
+        rc = count_record(c, r, ws, here);
+    if (rc != RQC_OK)
+        return rc;
     c->ws[ws]->http[class]++;
     c->http++;
     rc = count_day(c, ws, class, updated);
@@ -234,7 +237,7 @@ static rqc_err check_kids(check *c, const MDB_val *key, const MDB_val *val)
         uint32_t ws;
         rc = home_of(c, e->code, id, owner, &ws);
         if (rc == RQC_OK)
-            rc = count_record(c, r, ws);
+            rc = count_record(c, r, ws, owner);
         if (rc != RQC_OK)
             return rc;
         before = id;
@@ -253,7 +256,7 @@ static rqc_err check_tomb(check *c, const MDB_val *key, const MDB_val *val)
         return fault(c, "a tombstone is damaged");
     const uint32_t number = rqci_get32be(k + 17);
     rqci_key_seq(s, number, rqci_get64(val->mv_data), k[16], k);
-    if (!has(c, RQCI_DB_SEQ, s, sizeof s, &got) || got.mv_size != 16 ||
+    if (!has(c, RQCI_DB_SEQ, s, sizeof s, &got) || got.mv_size != RQCI_SEQ_TOMB ||
         rqci_get64(val->mv_data) <= c->meta.horizon)
         return fault(c, "a tombstone is missing in the by-seq index");
     // Each record stands once in a workspace: a tombstone of one that lives there would be a second

@@ -158,8 +158,24 @@ rqc_err rqci_kids_del(rqci_wtxn *w, const uint8_t owner[16], uint8_t entity, con
 // The record in place, valid until the next write. RQC_NOT_FOUND.
 rqc_err rqci_kids_get(MDB_cursor *kids, const uint8_t owner[16], uint8_t entity,
                       const uint8_t id[16], const rqc_record **ret, rqci_errbuf *err);
+// The same, with its chunk and the offset of what stands behind it there.
+rqc_err rqci_kids_find(MDB_cursor *kids, const uint8_t owner[16], uint8_t entity,
+                       const uint8_t id[16], MDB_val *ret_chunk, size_t *ret_behind,
+                       const rqc_record **ret, rqci_errbuf *err);
 // The next record of a chunk, NULL at its end, or when the bytes are no record (*bad is set).
-const rqc_record *rqci_chunk_next(const MDB_val *chunk, size_t *offset, bool *bad);
+static inline const rqc_record *rqci_chunk_next(const MDB_val *chunk, size_t *offset, bool *bad)
+{
+    const size_t left = chunk->mv_size - *offset;
+    if (left == 0)
+        return NULL;
+    const rqc_record *r = (const rqc_record *)((const uint8_t *)chunk->mv_data + *offset);
+    if (left < RQCI_REC_HEADER || rqci_rec_size(r) < RQCI_REC_HEADER || rqci_rec_size(r) > left) {
+        *bad = true;
+        return NULL;
+    }
+    *offset += rqci_rec_size(r);
+    return r;
+}
 
 // Membership (put.c). `arrives`: the log says INSERT or MOVE.
 rqc_err rqci_put(rqci_wtxn *w, rqc_record *r, bool arrives);
@@ -228,9 +244,14 @@ struct rqci_reader {
     bool begun;
     const rqci_control *control; // page and generation that env belongs to
     uint64_t generation;
+    bool state_known; // of the pinned transaction; read when it is asked for
     rqci_view_state state;
+    bool ws_known; // the workspace whose number was looked up last, in this environment
+    uint8_t ws_id[16];
+    uint32_t ws_number;
     rqci_buf scratch;
 };
+rqc_err rqci_state(rqci_reader *r, rqci_errbuf *err); // makes `state` known
 rqc_err rqci_cursor(rqci_reader *r, enum rqci_dbi db, MDB_cursor **ret_cursor);
 rqc_err rqci_lane_cursor(rqci_reader *r, int which, MDB_cursor **ret_cursor);
 // The ids in ascending order: as given when they are, else a sorted copy in the reader's scratch
@@ -238,6 +259,9 @@ rqc_err rqci_lane_cursor(rqci_reader *r, int which, MDB_cursor **ret_cursor);
 rqc_err rqci_sorted_ids(rqci_reader *r, const uint8_t (**ids)[16], size_t n);
 rqc_err rqci_read_ws_number(rqci_reader *r, const uint8_t id[16],
                             uint32_t *ret_number); // RQC_NOT_FOUND
+// Number of a workspace's requests of one class.
+rqc_err rqci_ws_class(rqci_reader *r, const uint8_t workspace[16], uint8_t class,
+                      uint64_t *ret_count);
 rqc_err rqci_list_fit(rqci_list *l, size_t more);
 
 #endif

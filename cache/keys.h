@@ -128,6 +128,11 @@ static inline void rqci_key_tomb(uint8_t k[RQCI_KEY_TOMB], uint32_t ws, uint8_t 
 #define RQCI_PLACE_RESPONSE 24 // owner u8[16], arrived u64
 #define RQCI_PLACE_CHILD    16 // owner u8[16]
 
+// Values of the seq database. An upsert tells where the record lies, so that a scan finds it in one
+// step.
+#define RQCI_SEQ_HERE 16 // of a request: class u8, 7 zero bytes, updated_at i64; else owner u8[16]
+#define RQCI_SEQ_TOMB 24 // tombstone: owner u8[16], 8 zero bytes
+
 // Class of a request: bit 0 delta, bit 1 snapshot.
 enum { RQCI_CLASS_BASE = 0, RQCI_CLASS_DELTA = 1, RQCI_CLASS_SNAPSHOT = 2, RQCI_CLASSES = 4 };
 

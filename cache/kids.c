@@ -4,20 +4,6 @@
 // behind them, so one seek finds the chunk of any id.
 #include "cache/internal.h"
 
-const rqc_record *rqci_chunk_next(const MDB_val *chunk, size_t *offset, bool *bad)
-{
-    if (*offset >= chunk->mv_size)
-        return NULL;
-    const rqc_record *r = (const rqc_record *)((const uint8_t *)chunk->mv_data + *offset);
-    const size_t left = chunk->mv_size - *offset;
-    if (left < RQCI_REC_HEADER || rqci_rec_size(r) < RQCI_REC_HEADER || rqci_rec_size(r) > left) {
-        *bad = true;
-        return NULL;
-    }
-    *offset += rqci_rec_size(r);
-    return r;
-}
-
 // Puts the cursor on the chunk that would hold id. RQC_NOT_FOUND when no chunk of this owner and
 // entity has so high ids.
 static rqc_err seek_chunk(MDB_cursor *c, const uint8_t owner[16], uint8_t entity,
@@ -53,19 +39,30 @@ static rqc_err locate(const MDB_val *chunk, const uint8_t id[16], size_t *ret_of
     return bad ? rqci_fail(err, RQC_CORRUPT, "view: a chunk of children is damaged") : RQC_OK;
 }
 
+rqc_err rqci_kids_find(MDB_cursor *kids, const uint8_t owner[16], uint8_t entity,
+                       const uint8_t id[16], MDB_val *ret_chunk, size_t *ret_behind,
+                       const rqc_record **ret, rqci_errbuf *err)
+{
+    MDB_val key;
+    size_t offset, size;
+    rqc_err rc = seek_chunk(kids, owner, entity, id, &key, ret_chunk, err);
+    if (rc == RQC_OK)
+        rc = locate(ret_chunk, id, &offset, &size, err);
+    if (rc == RQC_OK && size == 0)
+        rc = RQC_NOT_FOUND;
+    if (rc == RQC_OK) {
+        *ret = (const rqc_record *)((const uint8_t *)ret_chunk->mv_data + offset);
+        *ret_behind = offset + size;
+    }
+    return rc;
+}
+
 rqc_err rqci_kids_get(MDB_cursor *kids, const uint8_t owner[16], uint8_t entity,
                       const uint8_t id[16], const rqc_record **ret, rqci_errbuf *err)
 {
-    MDB_val key, val;
-    size_t offset, size;
-    rqc_err rc = seek_chunk(kids, owner, entity, id, &key, &val, err);
-    if (rc == RQC_OK)
-        rc = locate(&val, id, &offset, &size, err);
-    if (rc == RQC_OK && size == 0)
-        rc = RQC_NOT_FOUND;
-    if (rc == RQC_OK)
-        *ret = (const rqc_record *)((const uint8_t *)val.mv_data + offset);
-    return rc;
+    MDB_val chunk;
+    size_t behind;
+    return rqci_kids_find(kids, owner, entity, id, &chunk, &behind, ret, err);
 }
 
 static rqc_err store(rqci_wtxn *w, const uint8_t *k, size_t klen, const uint8_t *p, size_t n)

@@ -130,6 +130,7 @@ static void leave_env(rqci_reader *r)
     r->txn = NULL;
     r->env = NULL;
     r->generation = 0;
+    r->ws_known = false;
 }
 
 void rqci_reader_free(rqci_reader *r)
@@ -179,6 +180,10 @@ static rqc_err move(rqci_reader *r, rqci_errbuf *err)
             leave_env(r);
             return rqci_lmdb_err(got, "begin", err);
         }
+        r->state_known = false;
+        rc = rqci_state(r, err); // one without a state is no view
+        if (rc != RQC_OK)
+            leave_env(r);
     }
     return rc;
 }
@@ -204,22 +209,7 @@ rqc_err rqci_reader_begin(rqci_reader *r, rqci_errbuf *err)
     rqc_err rc = pin(r, err);
     if (rc != RQC_OK)
         return rc;
-    rqci_meta m;
-    rc = rqci_meta_get(r->txn, r->env, &m, err);
-    if (rc != RQC_OK) {
-        mdb_txn_reset(r->txn);
-        return rc;
-    }
-    rqci_view_state *s = &r->state;
-    memcpy(s->store_id, m.store_id, 16);
-    s->term = m.term;
-    s->seq = m.seq;
-    s->horizon = m.horizon;
-    s->baseline = m.baseline;
-    s->records = m.records;
-    s->tombstones = m.tombstones;
-    s->workspaces = m.workspaces;
-    s->generation = r->generation;
+    r->state_known = false;
     memset(r->fresh, 0, sizeof r->fresh);
     memset(r->lane_fresh, 0, sizeof r->lane_fresh);
     r->begun = true;
@@ -233,8 +223,32 @@ void rqci_reader_end(rqci_reader *r)
     r->begun = false;
 }
 
-const rqci_view_state *rqci_reader_state(const rqci_reader *r)
+rqc_err rqci_state(rqci_reader *r, rqci_errbuf *err)
 {
+    if (r->state_known)
+        return RQC_OK;
+    rqci_meta m;
+    const rqc_err rc = rqci_meta_get(r->txn, r->env, &m, err);
+    memset(&r->state, 0, sizeof r->state);
+    if (rc != RQC_OK)
+        return rc;
+    rqci_view_state *s = &r->state;
+    memcpy(s->store_id, m.store_id, 16);
+    s->term = m.term;
+    s->seq = m.seq;
+    s->horizon = m.horizon;
+    s->baseline = m.baseline;
+    s->records = m.records;
+    s->tombstones = m.tombstones;
+    s->workspaces = m.workspaces;
+    s->generation = r->generation;
+    r->state_known = true;
+    return RQC_OK;
+}
+
+const rqci_view_state *rqci_reader_state(rqci_reader *r)
+{
+    (void)rqci_state(r, NULL);
     return &r->state;
 }
 

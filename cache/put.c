@@ -110,6 +110,17 @@ rqc_err rqci_home_number(rqci_wtxn *w, uint8_t entity, const uint8_t id[16],
     return RQC_OK;
 }
 
+static void place_in_seq(uint8_t entity, const place *p, uint8_t v[RQCI_SEQ_HERE])
+{
+    memset(v, 0, RQCI_SEQ_HERE);
+    if (entity == RQCI_HTTP) {
+        v[0] = p->class;
+        rqci_put64(v + 8, (uint64_t)p->updated);
+    } else {
+        memcpy(v, p->owner, 16);
+    }
+}
+
 // The workspace of a record whose place is known.
 static rqc_err home_at(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const place *p,
                        uint32_t *ret_number)
@@ -123,7 +134,7 @@ static rqc_err home_at(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const
 // ---- The by-seq index and tombstones ----
 
 static rqc_err seq_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity,
-                       const uint8_t id[16], const uint8_t *tomb_owner)
+                       const uint8_t id[16], const uint8_t *v, size_t vlen)
 {
     uint8_t k[RQCI_KEY_SEQ];
     rqci_wsent *s;
@@ -135,7 +146,7 @@ static rqc_err seq_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity,
         s->dirty = true;
     }
     rqci_key_seq(k, ws, seq, entity, id);
-    return db_put(w, RQCI_DB_SEQ, k, sizeof k, tomb_owner, tomb_owner != NULL ? 16 : 0);
+    return db_put(w, RQCI_DB_SEQ, k, sizeof k, v, vlen);
 }
 
 static rqc_err seq_del(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity,
@@ -184,8 +195,10 @@ static rqc_err tomb_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity,
     rqci_key_tomb(k, ws, entity, id);
     rqci_put64(v, seq);
     rc = db_put(w, RQCI_DB_TOMB, k, sizeof k, v, sizeof v);
+    uint8_t tomb[RQCI_SEQ_TOMB] = {0};
+    memcpy(tomb, owner, 16);
     if (rc == RQC_OK)
-        rc = seq_put(w, ws, seq, entity, id, owner);
+        rc = seq_put(w, ws, seq, entity, id, tomb, sizeof tomb);
     s->tombs++;
     s->dirty = true;
     w->meta.tombstones++;
@@ -209,7 +222,7 @@ rqc_err rqci_prune_tombs(rqci_wtxn *w, uint64_t from, uint64_t to)
         int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
         while (got == 0 && rc == RQC_OK && rqci_get32be(key.mv_data) == ws &&
                rqci_get64be((uint8_t *)key.mv_data + 4) <= to) {
-            if (val.mv_size == 16) {
+            if (val.mv_size == RQCI_SEQ_TOMB) {
                 uint8_t t[RQCI_KEY_TOMB];
                 rqci_key_tomb(t, ws, ((uint8_t *)key.mv_data)[12], (uint8_t *)key.mv_data + 13);
                 got = mdb_cursor_del(c, 0);
@@ -300,7 +313,7 @@ static rqc_err reseat_one(rqci_wtxn *w, rqc_record *r, const uint8_t owner[16], 
     if (rc != RQC_OK)
         return rc;
     rqci_rec_set_seq(r, seq);
-    return seq_put(w, to, seq, entity, rqci_rec_id(r), NULL);
+    return seq_put(w, to, seq, entity, rqci_rec_id(r), owner, RQCI_SEQ_HERE);
 }
 
 // A copy of one chunk in `seat`: rewritten record by record, then stored; then what its responses
@@ -470,8 +483,10 @@ rqc_err rqci_put(rqci_wtxn *w, rqc_record *r, bool arrives)
         rc = entity == RQCI_HTTP ? store_http(w, r, &now) : rqci_kids_put(w, now.owner, r);
     if (rc == RQC_OK)
         rc = place_put(w, entity, id, &now);
+    uint8_t here[RQCI_SEQ_HERE];
+    place_in_seq(entity, &now, here);
     if (rc == RQC_OK)
-        rc = seq_put(w, to, seq, entity, id, NULL);
+        rc = seq_put(w, to, seq, entity, id, here, sizeof here);
     if (rc == RQC_OK)
         rc = rqci_ws_count(w, to, r, 1);
     const bool owns = entity == RQCI_HTTP || entity == RQCI_HTTP_RESPONSE;

@@ -33,10 +33,15 @@ static inline rqc_err get(rqci_reader *r, enum rqci_dbi db, const void *k, size_
     return rqci_lmdb_err(mdb_get(r->txn, r->env->dbi[db], &key, val), "read", NULL);
 }
 
+// A workspace keeps its number as long as the environment lives.
 rqc_err rqci_read_ws_number(rqci_reader *r, const uint8_t id[16], uint32_t *ret_number)
 {
     uint8_t k[17] = {'i'};
     MDB_val val;
+    if (r->ws_known && rqci_id_equal(r->ws_id, id)) {
+        *ret_number = r->ws_number;
+        return RQC_OK;
+    }
     if (rqci_id_zero(id)) {
         *ret_number = 0;
         return RQC_OK;
@@ -47,7 +52,9 @@ rqc_err rqci_read_ws_number(rqci_reader *r, const uint8_t id[16], uint32_t *ret_
         return rc;
     if (val.mv_size != 4)
         return damaged();
-    *ret_number = rqci_get32(val.mv_data);
+    memcpy(r->ws_id, id, 16);
+    r->ws_number = *ret_number = rqci_get32(val.mv_data);
+    r->ws_known = true;
     return RQC_OK;
 }
 
@@ -93,8 +100,57 @@ static inline bool wanted(const rqc_record *rec, const rqci_entity *e, int64_t u
     return e->updated < 0 || rqci_rec_updated(rec) <= until;
 }
 
+// Adds a chunk's records, which come in order of their ids. Clears *newest_first where one is newer
+// than the one before.
+static rqc_err append_chunk(const MDB_val *chunk, const rqci_entity *e, int64_t until, bool all,
+                            rqci_list *list, int64_t *last, bool *newest_first)
+{
+    bool bad = false;
+    const rqc_err rc = rqci_list_fit(list, chunk->mv_size / RQCI_REC_HEADER);
+    if (rc != RQC_OK)
+        return rc;
+    size_t offset = 0;
+    for (const rqc_record *rec; (rec = rqci_chunk_next(chunk, &offset, &bad)) != NULL;) {
+        if (!wanted(rec, e, until, all))
+            continue;
+        const int64_t updated = rqci_rec_updated(rec);
+        if (updated > *last)
+            *newest_first = false;
+        *last = updated;
+        list->items[list->n++] = rec;
+    }
+    return bad ? damaged() : RQC_OK;
+}
+
+// The children of one owner, by id. *ret_newest_first tells whether they are in the order of
+// rqci_sort_newest already.
 static rqc_err append_children(rqci_reader *r, const rqci_entity *e, const uint8_t owner[16],
-                               int64_t until, bool all, rqci_list *list)
+                               int64_t until, bool all, rqci_list *list, bool *ret_newest_first)
+{
+    static const uint8_t zero[16];
+    uint8_t k[RQCI_KEY_KIDS];
+    int64_t last = INT64_MAX;
+    MDB_cursor *c;
+    rqc_err rc = rqci_cursor(r, RQCI_DB_KIDS, &c);
+    if (rc != RQC_OK)
+        return rc;
+    *ret_newest_first = true;
+    rqci_key_kids(k, owner, e->code, zero);
+    MDB_val key = {RQCI_KEY_KIDS_LAST, k}, val;
+    int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
+    while (got == 0 && key.mv_size >= RQCI_KEY_KIDS_LAST &&
+           memcmp(key.mv_data, k, RQCI_KEY_KIDS_PREFIX) == 0) {
+        const bool end = ((const uint8_t *)key.mv_data)[RQCI_KEY_KIDS_PREFIX] == RQCI_CHUNK_LAST;
+        rc = append_chunk(&val, e, until, all, list, &last, ret_newest_first);
+        if (rc != RQC_OK || end)
+            return rc;
+        got = mdb_cursor_get(c, &key, &val, MDB_NEXT);
+    }
+    return got == 0 || got == MDB_NOTFOUND ? RQC_OK : rqci_lmdb_err(got, "children", NULL);
+}
+
+rqc_err rqci_children_of(rqci_reader *r, const uint8_t owner[16], uint8_t first, uint8_t end,
+                         rqci_list *lists)
 {
     static const uint8_t zero[16];
     uint8_t k[RQCI_KEY_KIDS];
@@ -102,53 +158,77 @@ static rqc_err append_children(rqci_reader *r, const rqci_entity *e, const uint8
     rqc_err rc = rqci_cursor(r, RQCI_DB_KIDS, &c);
     if (rc != RQC_OK)
         return rc;
-    rqci_key_kids(k, owner, e->code, zero);
+    rqci_key_kids(k, owner, first, zero);
     MDB_val key = {RQCI_KEY_KIDS_LAST, k}, val;
     int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
-    while (got == 0 && key.mv_size >= RQCI_KEY_KIDS_LAST &&
-           memcmp(key.mv_data, k, RQCI_KEY_KIDS_PREFIX) == 0) {
-        const bool last = ((const uint8_t *)key.mv_data)[RQCI_KEY_KIDS_PREFIX] == RQCI_CHUNK_LAST;
-        bool bad = false;
-        rc = rqci_list_fit(list, val.mv_size / RQCI_REC_HEADER);
+    while (got == 0 && key.mv_size >= RQCI_KEY_KIDS_LAST && memcmp(key.mv_data, k, 16) == 0) {
+        const uint8_t entity = ((const uint8_t *)key.mv_data)[16];
+        if (entity >= end)
+            return RQC_OK;
+        int64_t last = 0;
+        bool order;
+        rc = append_chunk(&val, rqci_entity_of(entity), INT64_MAX, true, &lists[entity - first],
+                          &last, &order);
         if (rc != RQC_OK)
             return rc;
-        size_t offset = 0;
-        for (const rqc_record *rec; (rec = rqci_chunk_next(&val, &offset, &bad)) != NULL;)
-            if (wanted(rec, e, until, all))
-                list->items[list->n++] = rec;
-        if (bad)
-            return damaged();
-        if (last)
-            return RQC_OK;
         got = mdb_cursor_get(c, &key, &val, MDB_NEXT);
     }
     return got == 0 || got == MDB_NOTFOUND ? RQC_OK : rqci_lmdb_err(got, "children", NULL);
 }
 
-rqc_err rqci_children_of(rqci_reader *r, uint8_t entity, const uint8_t owner[16],
-                         rqci_list *ret_list)
+static inline bool id_less(const uint8_t a[16], const uint8_t b[16])
 {
-    return append_children(r, rqci_entity_of(entity), owner, INT64_MAX, true, ret_list);
+    const uint64_t x = rqci_get64be(a), y = rqci_get64be(b);
+    return x != y ? x < y : rqci_get64be(a + 8) < rqci_get64be(b + 8);
 }
 
-static int id_order(const void *a, const void *b)
+// Merges two sorted runs, a[0 … m - 1] and a[m … n - 1], into `to`.
+static void merge_ids(uint8_t (*to)[16], uint8_t (*a)[16], size_t m, size_t n)
 {
-    return memcmp(a, b, 16);
+    size_t i = 0, j = m;
+    for (size_t k = 0; k < n; k++)
+        memcpy(to[k], j >= n || (i < m && !id_less(a[j], a[i])) ? a[i++] : a[j++], 16);
 }
 
+// A merge sort in memory of the reader's: qsort() would allocate. Returns where the result is.
+static uint8_t (*sort_ids(uint8_t (*a)[16], uint8_t (*spare)[16], size_t n))[16]
+{
+    for (size_t width = 1; width < n; width *= 2) {
+        for (size_t at = 0; at < n; at += 2 * width) {
+            const size_t left = n - at;
+            merge_ids(spare + at, a + at, left < width ? left : width,
+                      left < 2 * width ? left : 2 * width);
+        }
+        uint8_t(*swap)[16] = a;
+        a = spare;
+        spare = swap;
+    }
+    return a;
+}
+
+// Mostly they come sorted, or as pages give them: newest first.
 rqc_err rqci_sorted_ids(rqci_reader *r, const uint8_t (**ids)[16], size_t n)
 {
-    bool sorted = true;
-    for (size_t i = 1; i < n && sorted; i++)
-        sorted = memcmp((*ids)[i - 1], (*ids)[i], 16) <= 0;
-    if (sorted)
+    const uint8_t(*given)[16] = *ids;
+    size_t up = 1, down = 1;
+    while (up < n && !id_less(given[up], given[up - 1]))
+        up++;
+    if (up >= n)
         return RQC_OK;
+    while (down < n && !id_less(given[down - 1], given[down]))
+        down++;
     r->scratch.len = 0;
-    const rqc_err rc = rqci_buf_add(&r->scratch, *ids, n * 16);
+    const rqc_err rc = rqci_buf_reserve(&r->scratch, 2 * n * 16);
     if (rc != RQC_OK)
         return rc;
     uint8_t(*copy)[16] = (uint8_t(*)[16])(void *)r->scratch.data;
-    qsort(copy, n, 16, id_order);
+    if (down < n) {
+        memcpy(copy, given, n * 16);
+        copy = sort_ids(copy, copy + n, n);
+    } else {
+        for (size_t i = 0; i < n; i++)
+            memcpy(copy[i], given[n - 1 - i], 16);
+    }
     *ids = (const uint8_t(*)[16])copy;
     return RQC_OK;
 }
@@ -163,8 +243,9 @@ rqc_err rqci_children(rqci_reader *r, uint8_t entity, const uint8_t (*ids)[16], 
         if (i > 0 && rqci_id_equal(ids[i - 1], ids[i]))
             continue;
         const size_t from = ret_list->n;
-        rc = append_children(r, e, ids[i], until, all, ret_list);
-        if (rc == RQC_OK)
+        bool newest_first;
+        rc = append_children(r, e, ids[i], until, all, ret_list, &newest_first);
+        if (rc == RQC_OK && !newest_first)
             rqci_sort_newest(ret_list->items + from, ret_list->n - from);
     }
     return rc;
@@ -173,8 +254,10 @@ rqc_err rqci_children(rqci_reader *r, uint8_t entity, const uint8_t (*ids)[16], 
 rqc_err rqci_workspaces(rqci_reader *r, rqci_list *ret_list)
 {
     static const uint8_t zero[16];
+    bool newest_first;
     ret_list->n = 0;
-    return append_children(r, rqci_entity_of(RQCI_WORKSPACES), zero, INT64_MAX, true, ret_list);
+    return append_children(r, rqci_entity_of(RQCI_WORKSPACES), zero, INT64_MAX, true, ret_list,
+                           &newest_first);
 }
 
 rqc_err rqci_home(rqci_reader *r, uint8_t entity, const uint8_t id[16], uint8_t ret_workspace[16])
@@ -217,6 +300,28 @@ static rqc_err ws_read(rqci_reader *r, uint32_t number, rqci_ws_state *ret_state
         return rc != RQC_OK ? rc : damaged();
     uint64_t tombs;
     rqci_ws_decode(val.mv_data, ret_state, &tombs);
+    return RQC_OK;
+}
+
+rqc_err rqci_ws_class(rqci_reader *r, const uint8_t workspace[16], uint8_t class,
+                      uint64_t *ret_count)
+{
+    uint8_t k[5] = {'n'};
+    uint32_t number;
+    MDB_val val;
+    rqc_err rc = rqci_read_ws_number(r, workspace, &number);
+    if (rc == RQC_OK) {
+        rqci_put32be(k + 1, number);
+        rc = get(r, RQCI_DB_WS, k, sizeof k, &val);
+    }
+    if (rc == RQC_NOT_FOUND) {
+        *ret_count = 0;
+        return RQC_OK;
+    }
+    if (rc != RQC_OK || val.mv_size != RQCI_WS_BYTES)
+        return rc != RQC_OK ? rc : damaged();
+    *ret_count = rqci_get64((const uint8_t *)val.mv_data + RQCI_WS_BYTES - 8 * RQCI_CLASSES +
+                            8 * (size_t) class);
     return RQC_OK;
 }
 

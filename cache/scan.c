@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Ordered scans: pages, counts, changes, chains of deltas.
+// Ordered scans: pages, counts, chains of deltas.
 #include "cache/internal.h"
 
 #include <stdlib.h>
@@ -39,7 +39,11 @@ static void page_walk_init(page_walk *p, rqci_reader *r, const char *method)
 
 static bool page_inside(const page_walk *p, const MDB_val *key)
 {
-    return key->mv_size == p->klen && memcmp(key->mv_data, p->key, p->prefix) == 0;
+    if (key->mv_size != p->klen)
+        return false;
+    // Of a constant length, so that it is no call: it is made for every record.
+    return p->prefix == 5 ? memcmp(key->mv_data, p->key, 5) == 0
+                          : memcmp(key->mv_data, p->key, 13) == 0;
 }
 
 // Finds the newest entry that is not newer than `until`, or the one behind the cursor's place.
@@ -138,12 +142,12 @@ rqc_err rqci_page(rqci_reader *r, const uint8_t workspace[16], int64_t until, co
 
 rqc_err rqci_count(rqci_reader *r, const uint8_t workspace[16], int64_t until, uint64_t *ret_count)
 {
-    rqci_ws_state s;
-    rqc_err rc = rqci_ws(r, workspace, &s);
+    uint64_t all;
+    rqc_err rc = rqci_ws_class(r, workspace, RQCI_CLASS_BASE, &all);
     if (rc != RQC_OK)
         return rc;
     uint64_t newer = 0;
-    if (until < INT64_MAX && s.http[RQCI_CLASS_BASE] > 0) {
+    if (until < INT64_MAX && all > 0) {
         // All bases are counted; only those newer than `until` have to be walked.
         page_walk p;
         page_walk_init(&p, r, NULL);
@@ -161,261 +165,8 @@ rqc_err rqci_count(rqci_reader *r, const uint8_t workspace[16], int64_t until, u
             rc = rqci_lmdb_err(got, "count", NULL);
     }
     if (rc == RQC_OK)
-        *ret_count = s.http[RQCI_CLASS_BASE] - newer;
+        *ret_count = all - newer;
     return rc;
-}
-
-// ---- Changes ----
-
-static rqc_err change_add(rqc_changes_list *l, const rqc_change *c)
-{
-    if (l->n == l->cap) {
-        const size_t cap = l->cap == 0 ? 256 : l->cap * 2;
-        rqc_change *items = realloc(l->items, cap * sizeof *items);
-        if (items == NULL)
-            return RQC_NO_MEMORY;
-        l->items = items;
-        l->cap = cap;
-    }
-    l->items[l->n++] = *c;
-    return RQC_OK;
-}
-
-// True when the record left a newer tombstone in another workspace: it moved on before it was
-// deleted.
-static rqc_err left_newer(rqci_reader *r, uint8_t entity, const uint8_t id[16], uint64_t seq,
-                          bool *ret_newer)
-{
-    uint8_t k[RQCI_KEY_TOMB];
-    MDB_cursor *c;
-    rqc_err rc = rqci_cursor(r, RQCI_DB_TOMB, &c);
-    if (rc != RQC_OK)
-        return rc;
-    rqci_key_tomb(k, 0, entity, id);
-    MDB_val key = {sizeof k, k}, val;
-    int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
-    *ret_newer = false;
-    while (got == 0 && !*ret_newer && key.mv_size == sizeof k &&
-           memcmp(key.mv_data, k, RQCI_KEY_TOMB_PREFIX) == 0) {
-        if (val.mv_size != 8)
-            return RQC_CORRUPT;
-        *ret_newer = rqci_get64(val.mv_data) > seq;
-        got = mdb_cursor_get(c, &key, &val, MDB_NEXT);
-    }
-    return got == 0 || got == MDB_NOTFOUND ? RQC_OK : rqci_lmdb_err(got, "changes", NULL);
-}
-
-// One entry of the by-seq index as a change. In the topic of all workspaces a tombstone of a record
-// that lives elsewhere does not count (*skip), nor one that is not its newest.
-static rqc_err change_of(rqci_reader *r, const MDB_val *key, const MDB_val *val, bool all,
-                         rqc_change *ret, bool *skip)
-{
-    const uint8_t *k = key->mv_data;
-    ret->seq = rqci_get64be(k + 4);
-    ret->entity = k[12];
-    ret->id = k + 13;
-    ret->record = NULL;
-    ret->op = val->mv_size == 0 ? 1 : 2;
-    *skip = false;
-    if (rqci_entity_of(ret->entity) == NULL)
-        return RQC_CORRUPT;
-    if (ret->op == 2 && !all)
-        return RQC_OK;
-    rqc_err rc = rqci_get(r, ret->entity, ret->id, &ret->record);
-    if (ret->op == 1)
-        return rc == RQC_NOT_FOUND ? RQC_CORRUPT : rc;
-    *skip = rc == RQC_OK;
-    ret->record = NULL;
-    return rc == RQC_NOT_FOUND ? left_newer(r, ret->entity, ret->id, ret->seq, skip) : rc;
-}
-
-static rqc_err seek_changes(MDB_cursor *c, uint32_t ws, const rqc_cursor *from, MDB_val *key,
-                            MDB_val *val, int *ret_got)
-{
-    uint8_t k[RQCI_KEY_SEQ];
-    // entity 0: everything at seq was seen.
-    rqci_key_seq(k, ws, from->entity == 0 ? from->seq + 1 : from->seq, from->entity, from->id);
-    *key = (MDB_val){sizeof k, k};
-    int got = mdb_cursor_get(c, key, val, MDB_SET_RANGE);
-    if (got == 0 && from->entity != 0 && key->mv_size == sizeof k &&
-        memcmp(key->mv_data, k, sizeof k) == 0)
-        got = mdb_cursor_get(c, key, val, MDB_NEXT);
-    if (got != 0 && got != MDB_NOTFOUND)
-        return rqci_lmdb_err(got, "changes", NULL);
-    if (got == 0 && (key->mv_size != sizeof k || rqci_get32be(key->mv_data) != ws))
-        got = MDB_NOTFOUND;
-    *ret_got = got;
-    return RQC_OK;
-}
-
-static void cursor_set(rqc_cursor *cursor, const rqc_change *c)
-{
-    cursor->seq = c->seq;
-    cursor->entity = c->entity;
-    memcpy(cursor->id, c->id, 16);
-}
-
-static rqc_err changes_one(rqci_reader *r, uint32_t ws, const rqc_cursor *cursor, uint32_t limit,
-                           rqc_changes_list *list, bool *ret_more)
-{
-    MDB_cursor *c;
-    MDB_val key, val;
-    int got = MDB_NOTFOUND;
-    rqc_err rc = rqci_cursor(r, RQCI_DB_SEQ, &c);
-    if (rc == RQC_OK)
-        rc = seek_changes(c, ws, cursor, &key, &val, &got);
-    while (rc == RQC_OK && got == 0 && key.mv_size == RQCI_KEY_SEQ &&
-           rqci_get32be(key.mv_data) == ws) {
-        rqc_change change;
-        bool skip;
-        if (list->n == limit) {
-            *ret_more = true;
-            return RQC_OK;
-        }
-        rc = change_of(r, &key, &val, false, &change, &skip);
-        if (rc == RQC_OK)
-            rc = change_add(list, &change);
-        if (rc == RQC_OK)
-            got = mdb_cursor_get(c, &key, &val, MDB_NEXT);
-    }
-    return rc != RQC_OK || got == 0 || got == MDB_NOTFOUND ? rc
-                                                           : rqci_lmdb_err(got, "changes", NULL);
-}
-
-// ---- All workspaces: a merge of their by-seq indexes ----
-
-typedef struct lane {
-    MDB_cursor *c;
-    MDB_val key, val;
-} lane;
-
-static bool lane_less(const lane *a, const lane *b)
-{
-    // seq, entity, id; an upsert before the tombstones that the same event left elsewhere
-    const int order = memcmp((const uint8_t *)a->key.mv_data + 4,
-                             (const uint8_t *)b->key.mv_data + 4, RQCI_KEY_SEQ - 4);
-    return order != 0 ? order < 0 : a->val.mv_size < b->val.mv_size;
-}
-
-static void sift(lane *heap, size_t n, size_t i)
-{
-    for (;;) {
-        size_t least = i;
-        for (size_t child = 2 * i + 1; child <= 2 * i + 2 && child < n; child++)
-            if (lane_less(&heap[child], &heap[least]))
-                least = child;
-        if (least == i)
-            return;
-        const lane t = heap[i];
-        heap[i] = heap[least];
-        heap[least] = t;
-        i = least;
-    }
-}
-
-static rqc_err lanes_open(rqci_reader *r, const rqc_cursor *cursor, lane *heap, size_t *n)
-{
-    for (uint32_t ws = 0; ws <= r->state.workspaces; ws++) {
-        lane *l = &heap[*n];
-        int got;
-        int rc = mdb_cursor_open(r->txn, r->env->dbi[RQCI_DB_SEQ], &l->c);
-        if (rc != 0)
-            return rqci_lmdb_err(rc, "changes", NULL);
-        const rqc_err sought = seek_changes(l->c, ws, cursor, &l->key, &l->val, &got);
-        if (sought != RQC_OK || got != 0) {
-            mdb_cursor_close(l->c);
-            l->c = NULL;
-            if (sought != RQC_OK)
-                return sought;
-            continue;
-        }
-        (*n)++;
-    }
-    for (size_t i = *n / 2; i-- > 0;)
-        sift(heap, *n, i);
-    return RQC_OK;
-}
-
-static rqc_err changes_merge(rqci_reader *r, const rqc_cursor *cursor, uint32_t limit,
-                             rqc_changes_list *list, bool *ret_more)
-{
-    lane *heap = calloc((size_t)r->state.workspaces + 1, sizeof *heap);
-    size_t n = 0;
-    if (heap == NULL)
-        return RQC_NO_MEMORY;
-    rqc_err rc = lanes_open(r, cursor, heap, &n);
-    const uint8_t *last =
-        NULL; // seq, entity, id of the entry before: one event may stand in several workspaces
-    while (rc == RQC_OK && n > 0) {
-        lane *top = &heap[0];
-        const uint32_t ws = rqci_get32be(top->key.mv_data);
-        const uint8_t *what = (const uint8_t *)top->key.mv_data + 4;
-        rqc_change change;
-        bool skip = last != NULL && memcmp(last, what, RQCI_KEY_SEQ - 4) == 0;
-        if (!skip)
-            rc = change_of(r, &top->key, &top->val, true, &change, &skip);
-        if (rc == RQC_OK && !skip) {
-            if (list->n == limit) {
-                *ret_more = true;
-                break;
-            }
-            rc = change_add(list, &change);
-            last = what;
-        }
-        if (rc != RQC_OK)
-            break;
-        const int got = mdb_cursor_get(top->c, &top->key, &top->val, MDB_NEXT);
-        if (got != 0 && got != MDB_NOTFOUND)
-            rc = rqci_lmdb_err(got, "changes", NULL);
-        if (got != 0 || rqci_get32be(top->key.mv_data) != ws) {
-            mdb_cursor_close(top->c);
-            *top = heap[--n];
-            heap[n].c = NULL;
-        }
-        sift(heap, n, 0);
-    }
-    for (size_t i = 0; i < n; i++)
-        if (heap[i].c != NULL)
-            mdb_cursor_close(heap[i].c);
-    free(heap);
-    return rc;
-}
-
-rqc_err rqci_changes(rqci_reader *r, const uint8_t *workspace, rqc_cursor *cursor, uint32_t limit,
-                     rqc_changes_list *ret_list, bool *ret_up_to_date)
-{
-    const rqci_view_state *s = &r->state;
-    ret_list->n = 0;
-    // A walk that began at 0 sees every record there is; it needs history only from where it began.
-    // A cursor between the records of one seq has not seen that seq's tombstones yet.
-    const bool fresh = cursor->seq == 0 && cursor->started == 0;
-    const uint64_t needs =
-        cursor->started != 0 ? cursor->started : cursor->seq - (cursor->entity != 0);
-    if (cursor->seq > s->seq || cursor->started > s->seq)
-        return RQC_FUTURE;
-    if (!fresh && needs < s->horizon)
-        return RQC_TOO_OLD;
-    bool more = false;
-    uint32_t ws = 0;
-    rqc_err rc = RQC_OK;
-    if (workspace == NULL)
-        rc = changes_merge(r, cursor, limit, ret_list, &more);
-    else if ((rc = rqci_read_ws_number(r, workspace, &ws)) != RQC_NOT_FOUND)
-        rc = rc == RQC_OK ? changes_one(r, ws, cursor, limit, ret_list, &more) : rc;
-    else
-        rc = RQC_OK;
-    if (rc != RQC_OK)
-        return rc;
-    if (more) {
-        if (cursor->started == 0 && cursor->seq == 0 && cursor->entity == 0)
-            cursor->started = s->seq;
-        if (ret_list->n > 0)
-            cursor_set(cursor, &ret_list->items[ret_list->n - 1]);
-    } else {
-        *cursor = (rqc_cursor){.seq = s->seq};
-    }
-    *ret_up_to_date = !more;
-    return RQC_OK;
 }
 
 // ---- Chains ----

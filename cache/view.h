@@ -22,7 +22,7 @@ typedef struct rqci_mirror
     rqci_mirror; // a reader's handle on the same directory: any thread, owner's process or another
 typedef struct rqci_reader rqci_reader; // a session of a mirror: one thread at a time
 
-#define RQCI_VIEW_LAYOUT 1u
+#define RQCI_VIEW_LAYOUT 2u
 
 typedef struct rqci_view_options {
     const char *dir; // directory of this view; made when missing, its parent must exist
@@ -79,7 +79,8 @@ rqc_err rqci_reader_begin(
     rqci_errbuf *err); // RQC_UNAVAILABLE, RQC_NO_MEMORY, RQC_BUSY (more than 1,022 sessions)
 void rqci_reader_end(rqci_reader *r);
 
-// What the pinned view is: identity, position, horizon. Valid from begin to end.
+// What the pinned view is: identity, position, horizon. Valid from begin to end. All zeros where
+// the view is damaged.
 typedef struct rqci_view_state {
     uint8_t store_id[16];
     uint32_t term;
@@ -87,7 +88,7 @@ typedef struct rqci_view_state {
     uint64_t records, tombstones, workspaces;
     uint64_t generation;
 } rqci_view_state;
-const rqci_view_state *rqci_reader_state(const rqci_reader *r);
+const rqci_view_state *rqci_reader_state(rqci_reader *r);
 
 // Queries as in api/reqcast.h, which documents them; arguments are checked there. Lists are emptied
 // first.
@@ -106,9 +107,10 @@ rqc_err rqci_deltas(rqci_reader *r, const uint8_t (*parents)[16], size_t n, int6
 rqc_err rqci_count(rqci_reader *r, const uint8_t workspace[16], int64_t until, uint64_t *ret_count);
 rqc_err rqci_children(rqci_reader *r, uint8_t entity, const uint8_t (*ids)[16], size_t n,
                       int64_t until, bool all, rqci_list *ret_list);
-// Children of one owner appended to the list in order of id, without a filter.
-rqc_err rqci_children_of(rqci_reader *r, uint8_t entity, const uint8_t owner[16],
-                         rqci_list *ret_list);
+// Children of one owner, of the entities `first` to `end` - 1, each appended to its list (lists[0]
+// is that of `first`) in order of id, without a filter.
+rqc_err rqci_children_of(rqci_reader *r, const uint8_t owner[16], uint8_t first, uint8_t end,
+                         rqci_list *lists);
 rqc_err rqci_changes(rqci_reader *r, const uint8_t *workspace, rqc_cursor *cursor, uint32_t limit,
                      rqc_changes_list *ret_list, bool *ret_up_to_date);
 rqc_err rqci_chain(rqci_reader *r, const uint8_t base[16], int64_t until, rqci_list *ret_chain);

@@ -235,18 +235,19 @@ static rqc_err add(rqci_sql *q, const rqci_entity *e, const rqci_write *w, const
     return RQC_OK;
 }
 
-static rqc_err patch(rqci_sql *q, const rqci_entity *e, const rqci_write *w, rqci_job *job)
+static rqc_err patch(rqci_sql *q, const rqci_entity *e, const rqci_write *w, const rqc_value *row,
+                     rqci_job *job)
 {
     uint32_t mask = 0;
     for (int i = 1; i < e->nfields; i++) {
-        if (w->row[i].type != RQC_ABSENT)
+        if (row[i].type != RQC_ABSENT)
             mask |= 1u << i;
     }
     mask &= q->shape->t[e->code].columns;
     sqlite3_stmt *st;
     rqc_err rc = patch_stmt(q, e, mask, &st, &job->detail);
     if (!rc)
-        rc = run(q, e, st, w->id, w->row, mask, &job->detail);
+        rc = run(q, e, st, w->id, row, mask, &job->detail);
     if (rc)
         return rc;
     if (sqlite3_changes(q->db) == 0)
@@ -318,10 +319,13 @@ rqc_err rqci_sql_apply(rqci_sql *q, const rqci_write *w, uint64_t base, int64_t 
         return rc;
     if (w->kind == RQCI_WRITE_DELETE)
         return remove_row(q, e, w, job);
-    if (w->kind == RQCI_WRITE_PATCH)
-        return patch(q, e, w, job);
     rqc_value row[RQCI_FIELD_MAX];
     memcpy(row, w->row, e->nfields * sizeof row[0]);
+    if (w->kind == RQCI_WRITE_PATCH) {
+        if (e->updated >= 0 && row[e->updated].type == RQC_ABSENT)
+            row[e->updated] = (rqc_value){.type = RQC_INT, .u.i = now};
+        return patch(q, e, w, row, job);
+    }
     row[0] = (rqc_value){.type = RQC_ID, .n = 16, .p = w->id};
     rqci_row_defaults(e, row, now);
     return w->kind == RQCI_WRITE_PUT ? put(q, e, w, row, job) : add(q, e, w, row, job);

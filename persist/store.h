@@ -19,7 +19,8 @@ enum {
                         // take their default
     RQCI_WRITE_ADD = 2, // insert; does nothing when the id is there already
     RQCI_WRITE_PATCH =
-        3, // change the columns that are not ABSENT; RQC_NOT_FOUND when there is no such row
+        3, // change the columns that are not ABSENT, and the update time: to now when it is ABSENT.
+           // RQC_NOT_FOUND when there is no such row
     RQCI_WRITE_DELETE = 4 // RQC_NOT_FOUND when there is no such row
 };
 

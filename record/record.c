@@ -12,64 +12,30 @@ static double get_real(const uint8_t *p)
     return d;
 }
 
-// Value of a field that is there and zero.
-static void zero_field(const rqc_record *r, uint8_t type, rqc_value *ret_value)
+rqc_value rqci_rec_zero_value(const rqc_record *r, uint8_t type)
 {
     switch (type) {
-    case RQCI_T_BOOL: *ret_value = (rqc_value){.type = RQC_BOOL}; break;
-    case RQCI_T_REAL: *ret_value = (rqc_value){.type = RQC_REAL, .u.d = 0.0}; break;
-    case RQCI_T_TEXT: *ret_value = (rqc_value){.type = RQC_TEXT, .p = r}; break;
-    case RQCI_T_BYTES: *ret_value = (rqc_value){.type = RQC_BYTES, .p = r}; break;
-    default: *ret_value = (rqc_value){.type = RQC_INT}; break;
+    case RQCI_T_BOOL: return (rqc_value){.type = RQC_BOOL};
+    case RQCI_T_REAL: return (rqc_value){.type = RQC_REAL, .u.d = 0.0};
+    case RQCI_T_TEXT: return (rqc_value){.type = RQC_TEXT, .p = r};
+    case RQCI_T_BYTES: return (rqc_value){.type = RQC_BYTES, .p = r};
+    default: return (rqc_value){.type = RQC_INT};
     }
 }
 
-// Value of a slot with an offset and a length.
-static void bytes_field(const rqc_record *r, const uint8_t *slot, uint8_t type,
-                        rqc_value *ret_value)
+rqc_value rqci_rec_rare_value(const rqc_record *r, const uint8_t *slot, uint8_t type)
 {
+    if (type == RQCI_T_REAL)
+        return (rqc_value){.type = RQC_REAL, .u.d = get_real(slot)};
     const uint8_t *p = (const uint8_t *)r + rqci_get32(slot);
     const uint32_t len = rqci_get32(slot + 4);
-    if (len == RQCI_REC_LARGE) {
-        *ret_value = (rqc_value){.type = RQC_LARGE, .n = 16, .p = p + 8, .u.length = rqci_get64(p)};
-    } else if (type != RQCI_T_ANY) {
-        *ret_value =
-            (rqc_value){.type = type == RQCI_T_TEXT ? RQC_TEXT : RQC_BYTES, .n = len, .p = p};
-    } else if (p[0] == RQC_INT) {
-        *ret_value = (rqc_value){.type = RQC_INT, .u.i = (int64_t)rqci_get64(p + 8)};
-    } else if (p[0] == RQC_REAL) {
-        *ret_value = (rqc_value){.type = RQC_REAL, .u.d = get_real(p + 8)};
-    } else {
-        *ret_value = (rqc_value){.type = (rqc_type)p[0], .n = len - 8, .p = p + 8};
-    }
-}
-
-void rqci_rec_field(const rqc_record *r, int field, rqc_value *ret_value)
-{
-    const uint32_t bit = 1u << field;
-    if (!(rqci_rec_present(r) & bit)) {
-        *ret_value = (rqc_value){.type = RQC_NULL};
-        return;
-    }
-    const rqci_entity *e = &rqci_entities[rqci_rec_entity(r)];
-    const uint8_t type = e->types[field];
-    if (type == RQCI_T_ID) {
-        *ret_value = (rqc_value){.type = RQC_ID, .n = 16, .p = rqci_rec_id_field(r, field)};
-    } else if (rqci_rec_zero(r) & bit) {
-        zero_field(r, type, ret_value);
-    } else if (type == RQCI_T_BOOL) {
-        *ret_value = (rqc_value){.type = RQC_BOOL, .u.i = 1};
-    } else if (field == e->updated) {
-        *ret_value = (rqc_value){.type = RQC_INT, .u.i = rqci_rec_updated(r)};
-    } else {
-        const uint8_t *slot = rqci_rec_slot(r, e, field);
-        if (type == RQCI_T_INT)
-            *ret_value = (rqc_value){.type = RQC_INT, .u.i = (int64_t)rqci_get64(slot)};
-        else if (type == RQCI_T_REAL)
-            *ret_value = (rqc_value){.type = RQC_REAL, .u.d = get_real(slot)};
-        else
-            bytes_field(r, slot, type, ret_value);
-    }
+    if (len == RQCI_REC_LARGE)
+        return (rqc_value){.type = RQC_LARGE, .n = 16, .p = p + 8, .u.length = rqci_get64(p)};
+    if (p[0] == RQC_INT)
+        return (rqc_value){.type = RQC_INT, .u.i = (int64_t)rqci_get64(p + 8)};
+    if (p[0] == RQC_REAL)
+        return (rqc_value){.type = RQC_REAL, .u.d = get_real(p + 8)};
+    return (rqc_value){.type = (rqc_type)p[0], .n = len - 8, .p = p + 8};
 }
 
 void rqci_rec_unpack(const rqc_record *r, rqc_value *ret_row)

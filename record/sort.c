@@ -67,11 +67,10 @@ static void heap_sort(const rqci_entity *e, before_fn before, const rqc_record *
     }
 }
 
-static void sort(const rqci_entity *e, before_fn before, const rqc_record **items, size_t n)
+// The first `sorted` items are in order.
+static void sort(const rqci_entity *e, before_fn before, const rqc_record **items, size_t n,
+                 size_t sorted)
 {
-    size_t sorted = 1;
-    while (sorted < n && !before(e, items[sorted], items[sorted - 1]))
-        sorted++;
     if (sorted >= n)
         return;
     if (n > SHORT) {
@@ -89,10 +88,25 @@ static void sort(const rqci_entity *e, before_fn before, const rqc_record **item
 
 void rqci_sort_by_order(const rqci_entity *e, const rqc_record **items, size_t n)
 {
-    sort(e, before_by_order, items, n);
+    if (n < 2)
+        return;
+    size_t sorted = 1;
+    if (e->order >= 0) {
+        double last = order_of(e, items[0]);
+        for (; sorted < n; sorted++) {
+            const double next = order_of(e, items[sorted]);
+            if (next < last || (next <= last && before_by_id(items[sorted], items[sorted - 1])))
+                break;
+            last = next;
+        }
+    }
+    sort(e, before_by_order, items, n, sorted);
 }
 
 void rqci_sort_newest(const rqc_record **items, size_t n)
 {
-    sort(NULL, before_by_time, items, n);
+    size_t sorted = 1;
+    while (sorted < n && !before_by_time(NULL, items[sorted], items[sorted - 1]))
+        sorted++;
+    sort(NULL, before_by_time, items, n, sorted);
 }

@@ -31,19 +31,6 @@ bool foreign_exec(sqlite3 *db, const char *statements, size_t len, uint64_t *ref
     for (const char *s = statements; s < statements + len; s += strlen(s) + 1) {
         char *why = NULL;
         const int rc = sqlite3_exec(db, s, NULL, NULL, &why);
-        if (getenv("DBG_INTEGRITY")) {
-            sqlite3_stmt *st;
-            sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &st, NULL);
-            sqlite3_step(st);
-            if (strcmp((const char *)sqlite3_column_text(st, 0), "ok") != 0) {
-                snprintf(fault, 256, "INTEGRITY after rc %d: %.200s", rc, s);
-                FILE *f = fopen("/tmp/prop/culprit", "w");
-                fputs(s, f);
-                fclose(f);
-                return false;
-            }
-            sqlite3_finalize(st);
-        }
         if (rc == SQLITE_OK)
             continue;
         ++*refused;

@@ -448,34 +448,18 @@ static void begin(rqc_read *r)
         broken(C_POSITION, "no session: %s", rqc_read_error(r));
 }
 
-void dbg(const char *what);
-void dbg(const char *what)
-{
-    if (!getenv("DBG_INTEGRITY"))
-        return;
-    sqlite3_stmt *st;
-    sqlite3_prepare_v2(g.foreign, "PRAGMA integrity_check", -1, &st, NULL);
-    sqlite3_step(st);
-    if (strcmp((const char *)sqlite3_column_text(st, 0), "ok") != 0)
-        broken(C_OWN, "integrity after %s", what);
-    sqlite3_finalize(st);
-}
 static void write_something(void)
 {
     const uint32_t kind = below(100);
     if (kind < 40) {
-        dbg("before own");
         own_transaction();
-        dbg("own");
         return;
     }
     for (uint32_t n = chance(75) ? 1 : 1 + below(4); n > 0; n--)
         foreign_transaction();
     if (kind < 50) // picks up what they did, and adds to it
         own_transaction();
-    dbg("foreign");
     sync_view();
-    dbg("sync");
 }
 
 // The state before this round, as a session tells that was begun then.
@@ -628,9 +612,7 @@ static void one_round(void)
             check_pinned(since);
     }
     count_cover();
-    dbg("pre look");
     look(since);
-    dbg("post look");
     if (chance(10))
         compact();
     if (below(8) == 0)
