@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // schema.sql and the description of the entities say the same, and the constraints do what they
-// should, tried through a foreign connection. With RQC_VECTORS (a folder with 09_cascades.json and
-// 10_constraints.json) those vectors are played too, and the log is compared with what they remove.
+// should, tried through a foreign connection.
 #include "tests/store_fixture.h"
-
-#include <jansson.h>
 
 static sqlite3 *made(const char *name)
 {
@@ -260,180 +257,11 @@ static void test_constraints(void)
     sqlite3_close(db);
 }
 
-// ---- Vectors ------------------------------------------------------------------------------------
-
-static json_t *vectors(const char *name)
-{
-    const char *dir = getenv("RQC_VECTORS");
-    char path[FIX_PATH * 2];
-    snprintf(path, sizeof path, "%s/%s", dir ? dir : "", name);
-    json_t *doc = dir ? json_load_file(path, 0, NULL) : NULL;
-    if (!doc)
-        skip("no vectors: RQC_VECTORS names no folder with %s", name);
-    return doc;
-}
-
-static bool is_blob(sqlite3 *db, const char *table, const char *column)
-{
-    return strcmp(fix_text(db, "SELECT type FROM pragma_table_info(%Q) WHERE name = %Q", table,
-                           column),
-                  "BLOB") == 0;
-}
-
-static char *literal(sqlite3 *db, const char *table, const char *column, json_t *v)
-{
-    switch (json_typeof(v)) {
-    case JSON_NULL: return sqlite3_mprintf("NULL");
-    case JSON_TRUE: return sqlite3_mprintf("1");
-    case JSON_FALSE: return sqlite3_mprintf("0");
-    case JSON_INTEGER: return sqlite3_mprintf("%lld", (long long)json_integer_value(v));
-    case JSON_REAL: return sqlite3_mprintf("%!.17g", json_real_value(v));
-    case JSON_OBJECT:
-        return sqlite3_mprintf("x'%s'", json_string_value(json_object_get(v, "$hex")));
-    default:
-        return sqlite3_mprintf(is_blob(db, table, column) ? "x'%q'" : "'%q'", json_string_value(v));
-    }
-}
-
-static int insert_row(sqlite3 *db, const char *table, json_t *row)
-{
-    sqlite3_str *c = sqlite3_str_new(db), *v = sqlite3_str_new(db);
-    const char *name, *comma = "";
-    json_t *value;
-    json_object_foreach(row, name, value)
-    {
-        char *l = literal(db, table, name, value);
-        sqlite3_str_appendf(c, "%s\"%w\"", comma, name);
-        sqlite3_str_appendf(v, "%s%s", comma, l);
-        sqlite3_free(l);
-        comma = ", ";
-    }
-    char *columns = sqlite3_str_finish(c), *values = sqlite3_str_finish(v);
-    const int rc = fix_try(db, "INSERT INTO \"%w\" (%s) VALUES (%s)", table, columns, values);
-    sqlite3_free(columns);
-    sqlite3_free(values);
-    return rc;
-}
-
-static bool fill(sqlite3 *db, json_t *all)
-{
-    const char *table;
-    json_t *rows, *row;
-    size_t i;
-    bool good = true;
-    fix_exec(db, "PRAGMA foreign_keys = OFF");
-    json_object_foreach(all, table, rows)
-    {
-        json_array_foreach(rows, i, row) good = insert_row(db, table, row) == SQLITE_OK && good;
-    }
-    fix_exec(db, "PRAGMA foreign_keys = ON");
-    return good;
-}
-
-static void play_constraints(void)
-{
-    json_t *doc = vectors("10_constraints.json"), *v;
-    size_t i;
-    json_array_foreach(json_object_get(doc, "vectors"), i, v)
-    {
-        const char *id = json_string_value(json_object_get(v, "id"));
-        sqlite3 *db = made(id);
-        json_t *insert = json_object_get(v, "insert");
-        const bool filled = fill(db, json_object_get(v, "tables"));
-        const bool got = insert_row(db, json_string_value(json_object_get(insert, "table")),
-                                    json_object_get(insert, "row")) == SQLITE_OK;
-        const char *want =
-            json_string_value(json_object_get(json_object_get(v, "expect"), "result"));
-        ok(filled && want && got == (strcmp(want, "accept") == 0), "%s: %s", id,
-           json_string_value(json_object_get(v, "title")));
-        sqlite3_close(db);
-    }
-    json_decref(doc);
-}
-
-// Every removed id is gone and logged as deleted; nothing else is gone.
-static bool removed_as_expected(sqlite3 *db, json_t *removed, json_t *all, int64_t since)
-{
-    bool good = true;
-    const char *table;
-    json_t *rows, *row, *ids;
-    json_object_foreach(all, table, rows)
-    {
-        ids = json_object_get(removed, table);
-        const int64_t left = (int64_t)(json_array_size(rows) - json_array_size(ids));
-        good = good && fix_int(db, "SELECT count(*) FROM \"%w\"", table) == left;
-        const rqci_entity *e = rqci_entity_named(table, strlen(table));
-        size_t i;
-        json_array_foreach(ids, i, row)
-        {
-            const char *hex = json_string_value(row);
-            good = good &&
-                   fix_int(db, "SELECT count(*) FROM \"%w\" WHERE id = x'%q'", table, hex) == 0;
-            if (e)
-                good = good && fix_int(db,
-                                       "SELECT count(*) FROM change_log WHERE seq > %lld AND "
-                                       "entity = %d AND op = 3 AND id = x'%q'",
-                                       (long long)since, e->code, hex) == 1;
-        }
-    }
-    return good;
-}
-
-static bool changed_as_expected(sqlite3 *db, json_t *changed, int64_t since)
-{
-    bool good = true;
-    json_t *c;
-    size_t i;
-    json_array_foreach(changed, i, c)
-    {
-        const char *table = json_string_value(json_object_get(c, "table")),
-                   *id = json_string_value(json_object_get(c, "id"));
-        const char *column = json_string_value(json_object_get(c, "column"));
-        char *l = literal(db, table, column, json_object_get(c, "value"));
-        good = good && fix_int(db, "SELECT count(*) FROM \"%w\" WHERE id = x'%q' AND \"%w\" IS %s",
-                               table, id, column, l) == 1;
-        good = good &&
-               fix_int(db,
-                       "SELECT count(*) FROM change_log WHERE seq > %lld AND op = 2 AND id = x'%q'",
-                       (long long)since, id) == 1;
-        sqlite3_free(l);
-    }
-    return good;
-}
-
-static void play_cascades(void)
-{
-    json_t *doc = vectors("09_cascades.json"), *v;
-    size_t i;
-    json_array_foreach(json_object_get(doc, "vectors"), i, v)
-    {
-        const char *id = json_string_value(json_object_get(v, "id"));
-        sqlite3 *db = made(id);
-        json_t *args = json_object_get(v, "args"), *del = json_object_get(args, "delete"),
-               *expect = json_object_get(v, "expect");
-        bool good = fill(db, json_object_get(v, "tables"));
-        fix_exec(db, "PRAGMA foreign_keys = %d",
-                 json_is_true(json_object_get(args, "foreign_keys")));
-        const int64_t since = fix_int(db, "SELECT max(seq) FROM change_log");
-        good = good && fix_try(db, "DELETE FROM \"%w\" WHERE id = x'%q'",
-                               json_string_value(json_object_get(del, "table")),
-                               json_string_value(json_object_get(del, "id"))) == SQLITE_OK;
-        good = good && removed_as_expected(db, json_object_get(expect, "removed"),
-                                           json_object_get(v, "tables"), since);
-        good = good && changed_as_expected(db, json_object_get(expect, "changed"), since);
-        ok(good, "%s: %s", id, json_string_value(json_object_get(v, "title")));
-        sqlite3_close(db);
-    }
-    json_decref(doc);
-}
-
 int main(void)
 {
     fix_begin();
     test_description();
     test_indexes();
     test_constraints();
-    play_constraints();
-    play_cascades();
     return tap_done();
 }
