@@ -203,7 +203,8 @@ const cli_command cli_import_commands[] = {
      "WORKSPACE is an id or a name; a new name makes a workspace. Without -w each file has one "
      "named after it. All files of one\n"
      "command are stored in one transaction. Importing a file again changes nothing. FILE may be - "
-     "for standard input.",
+     "for standard input.\n\n"
+     "Example: reqcast import -w shop monday.har tuesday.har",
      options, 1, SIZE_MAX, import},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };
