@@ -164,7 +164,7 @@ rqc_err rqci_children(rqci_reader *r, uint8_t entity, const uint8_t (*ids)[16], 
             continue;
         const size_t from = ret_list->n;
         rc = append_children(r, e, ids[i], until, all, ret_list);
-        if (rc == RQC_OK)
+        if (rc == RQC_OK && ret_list->n > from)
             rqci_sort_newest(ret_list->items + from, ret_list->n - from);
     }
     return rc;
