@@ -3,6 +3,7 @@
 refused whole."""
 
 import base64
+import functools
 import json
 import sys
 
@@ -45,12 +46,16 @@ class Imported:
         if not tap.ok(good, f"{name}: imported"):
             r.explain()
         self.c = c
-        self.requests = [o for o in c.json("page", name) if "entity" in o]
-        self.resolved = c.one("resolve", self.requests[0]["id"]) if self.requests else {}
+        self.requests = c.rows("http", "workspace_id = ?",
+                               cli.unulid(self.summary["workspace_id"]))
 
     def children(self, entity: str, owner: str):
         """In recorded order, which their ids have."""
         return sorted(self.c.json("children", entity, owner, "--all"), key=lambda r: r["id"])
+
+    @functools.cached_property
+    def resolved(self):
+        return self.c.one("resolve", self.requests[0]["id"])
 
     @property
     def response(self):
