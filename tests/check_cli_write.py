@@ -89,7 +89,7 @@ def check_put(c: cli.Cli) -> None:
     record = {"entity": "http_header", "http_id": d.BASES[0], "header_key": "k",
               "header_value": "v"}
     got = c.put([record, record])
-    tap.equal((got["written"], len(c.rows("http_header"))), (2, 2), "put without ids makes new ones")
+    tap.equal((got["written"], len(c.rows("http_header"))), (2, 2), "put without ids")
     lines = b"".join(json.dumps(r).encode() + b"\n" for r in c.json("get", "http", d.BASES[0]))
     before = c.one("get", "http", d.BASES[0])
     c.one("put", stdin=lines)
