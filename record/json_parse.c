@@ -193,8 +193,10 @@ static rqc_err load(const char *text, size_t len, struct doc *d, rqci_errbuf *er
     if (!d->root) {
         if (json_error_code(&e) == json_error_out_of_memory)
             return rqci_fail(err, RQC_NO_MEMORY, "JSON");
-        return rqci_fail(err, RQC_INVALID, "JSON: line %d, column %d: %s", e.line, e.column,
-                         e.text);
+        // A record mostly is a line, and its number is better known to who read it.
+        return e.line > 1 ? rqci_fail(err, RQC_INVALID, "JSON: line %d, column %d: %s", e.line,
+                                      e.column, e.text)
+                          : rqci_fail(err, RQC_INVALID, "JSON: column %d: %s", e.column, e.text);
     }
     if (!json_is_object(d->root))
         return rqci_fail(err, RQC_INVALID, "JSON: a record is an object");

@@ -260,13 +260,13 @@ static void test_refused(void)
     static const struct {
         const char *what, *text, *says;
     } rows[] = {
-        {"nothing", "", "JSON: line"},
+        {"nothing", "", "JSON: column"},
         {"blanks", "  \n", "JSON: line"},
         {"an array", "[]", "a record is an object"},
         {"a string", "\"x\"", "JSON"},
-        {"cut off", "{\"entity\":\"http\"", "JSON: line 1"},
-        {"two objects", "{\"entity\":\"http\"}{}", "JSON: line 1"},
-        {"something behind it", "{\"entity\":\"http\"} x", "JSON: line 1"},
+        {"cut off", "{\"entity\":\"http\"", "JSON: column"},
+        {"two objects", "{\"entity\":\"http\"}{}", "JSON: column"},
+        {"something behind it", "{\"entity\":\"http\"} x", "JSON: column"},
         {"no entity", "{\"url\":\"x\"}", "entity"},
         {"entity of another type", "{\"entity\":3}", "entity"},
         {"unknown entity", "{\"entity\":\"https\"}", "unknown entity \"https\""},
@@ -322,7 +322,7 @@ static void test_refused(void)
          "http_header.display_order"},
         {"another infinity", "{\"entity\":\"http_header\",\"display_order\":{\"$real\":\"nan\"}}",
          "http_header.display_order"},
-        {"NaN", "{\"entity\":\"http_header\",\"display_order\":NaN}", "JSON: line 1"},
+        {"NaN", "{\"entity\":\"http_header\",\"display_order\":NaN}", "JSON: column"},
         {"boolean 2", "{\"entity\":\"http\",\"is_delta\":2}", "http.is_delta"},
         {"boolean as text", "{\"entity\":\"http\",\"is_delta\":\"true\"}", "http.is_delta"},
         {"any as boolean", "{\"entity\":\"http_response\",\"time\":true}", "http_response.time"},

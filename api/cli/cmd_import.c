@@ -4,10 +4,12 @@
 
 #include "api/import/har.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define WARNINGS_SHOWN 20
 
@@ -184,12 +186,27 @@ static int import_all(importing *m, const cli_args *a)
     return CLI_OK;
 }
 
+// Looked at before a database is made that a slip of the pen would leave empty.
+static int check_files(cli *c, const cli_args *a)
+{
+    for (size_t i = 0; i < a->n; i++)
+        if (strcmp(a->words[i], "-") != 0 && access(a->words[i], R_OK) != 0)
+            return cli_fail(c, RQC_INVALID, "%s: %s; nothing was written", a->words[i],
+                            strerror(errno));
+    return CLI_OK;
+}
+
 static int import(cli *c, const cli_args *a)
 {
+    if (cli_has(a, 0) && !*cli_value(a, 0))
+        return cli_usage(c, "-w needs the name or id of a workspace, not an empty one");
+    int status = check_files(c, a);
+    if (status != CLI_OK)
+        return status;
     importing m = {.c = c, .targets = calloc(a->n, sizeof(target))};
     if (!m.targets)
         return cli_fail(c, RQC_NO_MEMORY, "out of memory");
-    const int status = import_all(&m, a);
+    status = import_all(&m, a);
     rqc_txn_free(m.txn);
     free(m.targets);
     return status;
@@ -203,7 +220,8 @@ const cli_command cli_import_commands[] = {
      "WORKSPACE is an id or a name; a new name makes a workspace. Without -w each file has one "
      "named after it. All files of one\n"
      "command are stored in one transaction. Importing a file again changes nothing. FILE may be - "
-     "for standard input.",
+     "for standard input.\n\n"
+     "Example: reqcast import -w shop monday.har tuesday.har",
      options, 1, SIZE_MAX, import},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -389,19 +389,28 @@ const cli_command cli_read_commands[] = {
     {"page", "WORKSPACE [--until T] [--method M] [--limit 50] [--cursor C]",
      "base requests of a workspace, newest first\n\n"
      "A WORKSPACE is an id or a unique name. --until takes UNIX seconds. What a page gives as next "
-     "goes on with --cursor.",
+     "goes on with --cursor.\n\n"
+     "Example: reqcast page shop --method POST --limit 20",
      page_options, 1, 1, page},
-    {"count", "WORKSPACE [--until T]", "how many those are", count_options, 1, 1, count},
+    {"count", "WORKSPACE [--until T]",
+     "how many base requests a workspace has\n\n"
+     "Example: reqcast count shop",
+     count_options, 1, 1, count},
     {"changes", "WORKSPACE [--since SEQ] [--limit N]",
      "each record that changed, once, in order of its last change\n\n"
      "Deletions come as such. --since takes a SEQ, a position, or what changes gave as next; 0 or "
-     "none: everything.",
+     "none: everything.\n\n"
+     "Example: reqcast --json changes shop --since 0",
      changes_options, 1, 1, changes},
-    {"get", "ENTITY ID...", "records by id", NULL, 2, SIZE_MAX, get},
+    {"get", "ENTITY ID...",
+     "records by id\n\n"
+     "Example: reqcast get http 01K742SA9ZQCRRV30NT5JTECS8",
+     NULL, 2, SIZE_MAX, get},
     {"children", "ENTITY HTTP_ID... [--until T] [--all]",
      "headers, parameters and so on of requests\n\n"
      "Only enabled ones, unless --all. For http_response_header and http_response_assert the ids "
-     "are those of responses.",
+     "are those of responses.\n\n"
+     "Example: reqcast children http_header 01K742SA9ZQCRRV30NT5JTECS8 --all",
      children_options, 2, SIZE_MAX, children},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

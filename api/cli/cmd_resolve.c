@@ -237,11 +237,13 @@ static int chain(cli *c, const cli_args *a)
 const cli_command cli_resolve_commands[] = {
     {"resolve", "HTTP_ID [--delta ID]",
      "the effective request: a base, with one delta laid over it\n\n"
-     "Children are marked: * overridden, + added by the delta.",
+     "Children are marked: * overridden, + added by the delta.\n\n"
+     "Example: reqcast resolve 01K742SA9ZQCRRV30NT5JTECS8",
      resolve_options, 1, 1, resolve},
     {"chain", "HTTP_ID [--until T]",
      "a base merged with the deepest of its deltas\n\n"
-     "Ties between deltas: the newest, then the highest id.",
+     "Ties between deltas: the newest, then the highest id.\n\n"
+     "Example: reqcast chain 01K742SA9ZQCRRV30NT5JTECS8",
      chain_options, 1, 1, chain},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -23,7 +23,7 @@ static int init(cli *c, const cli_args *a)
         cli_json_position(c, &p);
         cli_json_end(c);
     } else {
-        printf("%s: %s\n", c->db_path, there ? "was there already, and is complete" : "created");
+        printf("%s: %s\n", c->db_path, there ? "was there already" : "created");
     }
     return CLI_OK;
 }
@@ -175,12 +175,19 @@ static int stats(cli *c, const cli_args *a)
 static const cli_option verify_options[] = {{"repair", 0, NULL}, {NULL, 0, NULL}};
 
 const cli_command cli_store_commands[] = {
-    {"init", "", "create the database, or what it lacks", NULL, 0, 0, init},
+    {"init", "",
+     "create the database, or what it lacks\n\n"
+     "Example: reqcast --db shop.db init",
+     NULL, 0, 0, init},
     {"verify", "[--repair]",
      "compare every record of the database with the view\n\n"
      "Differences are listed; exit status 1 when there are any. With --repair a view that differs "
-     "is built anew.",
+     "is built anew.\n\n"
+     "Example: reqcast verify --repair",
      verify_options, 0, 0, verify},
-    {"stats", "", "positions, counts and sizes", NULL, 0, 0, stats},
+    {"stats", "",
+     "positions, counts and sizes\n\n"
+     "Example: reqcast --json stats",
+     NULL, 0, 0, stats},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

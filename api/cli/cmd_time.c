@@ -214,15 +214,24 @@ const cli_command cli_time_commands[] = {
     {"updates", "WORKSPACE --since T [--until T] [--method M]",
      "bases and deltas that were updated in a time window, oldest first\n\n"
      "The window is since < updated_at <= until, in UNIX seconds. Times are data and may repeat or "
-     "step back; changes misses nothing.",
+     "step back; changes misses nothing.\n\n"
+     "Example: reqcast updates shop --since 1760000000",
      updates_options, 1, 1, updates},
-    {"batch", "HTTP_ID... [--until T]", "requests by id, newest first", until_only, 1, SIZE_MAX,
-     batch},
-    {"deltas", "HTTP_ID... [--since T] [--until T]", "the deltas of requests, one level down",
+    {"batch", "HTTP_ID... [--until T]",
+     "requests by id, newest first\n\n"
+     "Example: reqcast batch 01K742SA9ZQCRRV30NT5JTECS8 01K742SB1QVGB1D3T399TRSCJE",
+     until_only, 1, SIZE_MAX, batch},
+    {"deltas", "HTTP_ID... [--since T] [--until T]",
+     "the deltas of requests, one level down\n\n"
+     "Example: reqcast deltas 01K742SA9ZQCRRV30NT5JTECS8",
      since_until, 1, SIZE_MAX, deltas},
-    {"metrics", "WORKSPACE [--since T]", "how many requests there are, of which kind, how new",
+    {"metrics", "WORKSPACE [--since T]",
+     "how many requests there are, of which kind, how new\n\n"
+     "Example: reqcast metrics shop",
      since_only, 1, 1, metrics},
     {"activity", "WORKSPACE [--since T]",
-     "requests by UTC day of their last update, 30 days at most", since_only, 1, 1, activity},
+     "requests by UTC day of their last update, 30 days at most\n\n"
+     "Example: reqcast activity shop",
+     since_only, 1, 1, activity},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -9,11 +9,11 @@ static int create(cli *c, const char *name)
 {
     uint8_t id[16];
     bool name_free;
+    if (!*name)
+        return cli_usage(c, "a workspace needs a name that is not empty");
     int status = cli_open(c, CLI_CREATE);
     if (status == CLI_OK)
         status = cli_begin(c);
-    if (status == CLI_OK && !*name)
-        status = cli_usage(c, "a workspace needs a name that is not empty");
     if (status == CLI_OK)
         status = cli_find_workspace(c, name, id, &name_free);
     if (status != CLI_OK)
@@ -21,7 +21,9 @@ static int create(cli *c, const char *name)
     if (!name_free) {
         char text[27];
         rqc_id_format(id, text);
-        return cli_fail(c, RQC_CONSTRAINT, "%s: there is a workspace of this name: %s", name, text);
+        return cli_fail(c, RQC_CONSTRAINT,
+                        "%s: there is a workspace of this name: %s; nothing was written", name,
+                        text);
     }
     rqc_value row[RQC_WORKSPACES_NFIELDS] = {0};
     rqc_txn *t = NULL;
@@ -35,7 +37,7 @@ static int create(cli *c, const char *name)
     if (rc == RQC_OK)
         rc = rqc_commit(t, NULL);
     if (rc != RQC_OK)
-        status = cli_fail(c, rc, "%s: %s", name,
+        status = cli_fail(c, rc, "%s: %s; nothing was written", name,
                           t && *rqc_txn_error(t) ? rqc_txn_error(t) : rqc_err_text(rc));
     rqc_txn_free(t);
     if (status != CLI_OK)
@@ -95,7 +97,9 @@ static int workspaces(cli *c, const cli_args *a)
 static const cli_option options[] = {{"create", 0, "NAME"}, {NULL, 0, NULL}};
 
 const cli_command cli_workspace_commands[] = {
-    {"workspaces", "[--create NAME]", "list the workspaces, or make one", options, 0, 0,
-     workspaces},
+    {"workspaces", "[--create NAME]",
+     "list the workspaces, or make one\n\n"
+     "Example: reqcast workspaces --create shop",
+     options, 0, 0, workspaces},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -72,30 +72,43 @@ static int put_line(cli *c, rqc_txn *t, uint64_t number, const char *text, size_
 
 static bool blank(const char *p, size_t n)
 {
-    return strspn(p, " \t\r\n") >= n;
+    size_t i = 0;
+    while (i < n && (p[i] == ' ' || p[i] == '\t' || p[i] == '\r'))
+        i++;
+    return i == n;
 }
 
-static int put_all(cli *c, rqc_txn *t, put_lines *lines)
+// All of it before the database is opened: whatever writes it may be reading that database.
+static int read_input(cli *c, rqci_buf *text)
 {
-    char *text = NULL;
-    size_t cap = 0;
-    ssize_t n;
-    int status = CLI_OK;
     errno = 0;
-    for (uint64_t number = 1; status == CLI_OK && (n = getline(&text, &cap, stdin)) >= 0;
-         number++) {
-        size_t len = (size_t)n;
-        if (blank(text, len))
-            continue;
-        if (number == 1 && len > 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
-            memmove(text, text + 3, len -= 3);
-        status = put_line(c, t, number, text, len);
-        if (status == CLI_OK && !put_line_add(lines, number))
-            status = cli_fail(c, RQC_NO_MEMORY, "out of memory; nothing was written");
+    while (!feof(stdin) && !ferror(stdin)) {
+        if (rqci_buf_reserve(text, (size_t)1 << 16) != RQC_OK)
+            return cli_fail(c, RQC_NO_MEMORY, "standard input: out of memory after %zu bytes",
+                            text->len);
+        text->len += fread(text->data + text->len, 1, text->cap - text->len, stdin);
     }
-    if (status == CLI_OK && ferror(stdin))
-        status = cli_fail(c, RQC_IO, "standard input: %s; nothing was written", strerror(errno));
-    free(text);
+    if (ferror(stdin))
+        return cli_fail(c, errno == EISDIR ? RQC_INVALID : RQC_IO,
+                        "standard input: %s; nothing was written", strerror(errno));
+    return CLI_OK;
+}
+
+static int put_all(cli *c, rqc_txn *t, const rqci_buf *input, put_lines *lines)
+{
+    const char *p = (const char *)input->data, *end = p + input->len;
+    int status = CLI_OK;
+    if (input->len >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
+        p += 3;
+    for (uint64_t number = 1; status == CLI_OK && p < end; number++) {
+        const char *newline = memchr(p, '\n', (size_t)(end - p));
+        const size_t len = (size_t)((newline ? newline : end) - p);
+        if (!blank(p, len))
+            status = put_line(c, t, number, p, len);
+        if (status == CLI_OK && !blank(p, len) && !put_line_add(lines, number))
+            status = cli_fail(c, RQC_NO_MEMORY, "out of memory; nothing was written");
+        p = newline ? newline + 1 : end;
+    }
     return status;
 }
 
@@ -103,11 +116,15 @@ static int put(cli *c, const cli_args *a)
 {
     (void)a;
     rqc_txn *t = NULL;
+    rqci_buf input = {0};
     put_lines lines = {0};
     rqc_result r;
-    int status = begin_txn(c, CLI_CREATE, &t);
+    int status = read_input(c, &input);
     if (status == CLI_OK)
-        status = put_all(c, t, &lines);
+        status = begin_txn(c, CLI_CREATE, &t);
+    if (status == CLI_OK)
+        status = put_all(c, t, &input, &lines);
+    rqci_buf_free(&input);
     const rqc_err rc = status == CLI_OK ? rqc_commit(t, &r) : RQC_OK;
     if (rc != RQC_OK) {
         const size_t failed = rqci_txn_failed(t);
@@ -316,14 +333,18 @@ const cli_command cli_write_commands[] = {
     {"put", "",
      "store records from standard input, one JSON object a line, all or none\n\n"
      "A record with an id that is there replaces it; one without an id gets a new one. Columns "
-     "that are missing take their defaults.",
+     "that are missing take their defaults.\n\n"
+     "Example: reqcast put < records.jsonl",
      NULL, 0, 0, put},
     {"patch", "ENTITY ID FIELD=VALUE... [--unset FIELD] [--if-seq N]",
      "change fields of a record\n\n"
      "--unset makes a field NULL; on an override: inherit. With --if-seq a record that changed "
-     "after N is refused and shown.",
+     "after N is refused and shown.\n\n"
+     "Example: reqcast patch http 01K742SA9ZQCRRV30NT5JTECS8 name=Items --if-seq 181",
      patch_options, 2, SIZE_MAX, patch},
-    {"delete", "ENTITY ID...", "delete records, with all that hangs on them", NULL, 2, SIZE_MAX,
-     delete},
+    {"delete", "ENTITY ID...",
+     "delete records, with all that hangs on them\n\n"
+     "Example: reqcast delete http 01K742SA9ZQCRRV30NT5JTECS8",
+     NULL, 2, SIZE_MAX, delete},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -61,6 +61,10 @@ int cli_open(cli *c, int how)
     if (rc == RQC_OK)
         return CLI_OK;
     c->db = NULL;
+    // What is missing here is the folder: bad input, not a negative answer.
+    if (rc == RQC_NOT_FOUND && how == CLI_CREATE)
+        return cli_fail(c, RQC_INVALID, "%s: %s; make the folder first, or name another with --db",
+                        c->db_path, e.text);
     if (rc == RQC_NOT_FOUND)
         return cli_fail(
             c, rc,

@@ -149,8 +149,9 @@ static int parse(cli *c, int argc, char **argv, parsed *p)
         switch (a.kind) {
         case CLI_ARG_END: return CLI_OK;
         case CLI_ARG_UNKNOWN:
-            return cli_usage(c, "no option %s%s%s; see reqcast %s --help", a.text,
-                             name ? " of " : "", name ? name : "", name ? name : "");
+            return cli_usage(c, "no option %s%s%s; see reqcast %s%s--help", a.text,
+                             name ? " of " : "", name ? name : "", name ? name : "",
+                             name ? " " : "");
         case CLI_ARG_MISSING: return cli_usage(c, "option %s needs a value", a.text);
         case CLI_ARG_UNWANTED: return cli_usage(c, "option %s takes no value", a.text);
         case CLI_ARG_COMMON:
@@ -203,8 +204,9 @@ static int run(cli *c, const parsed *p)
     if (!k)
         return cli_usage(c, "no command; reqcast help lists them");
     if (p->args.n < k->least || p->args.n > k->most)
-        return cli_usage(c, "%s arguments; usage: reqcast %s %s",
-                         p->args.n < k->least ? "too few" : "too many", k->name, k->usage);
+        return cli_usage(c, "%s arguments; usage: reqcast %s%s%s",
+                         p->args.n < k->least ? "too few" : "too many", k->name,
+                         *k->usage ? " " : "", k->usage);
     return k->run(c, &p->args);
 }
 

@@ -192,7 +192,8 @@ const char *rqci_har_string(const json_t *object, const char *key, size_t *ret_l
 static int64_t nearest(double d)
 {
     const double most = 9007199254740991.0;
-    d = d > most ? most : d < -most ? -most : d;
+    if (d >= most || d <= -most)
+        return (int64_t)(d < 0 ? -most : most);
     return (int64_t)(d < 0 ? d - 0.5 : d + 0.5);
 }
 
@@ -385,8 +386,9 @@ static rqc_err add_response(rqci_har *h, const json_t *entry, const rqci_har_sta
 static rqc_err add_params(rqci_har *h, const json_t *request, const rqc_value *url)
 {
     const json_t *array = json_object_get(request, "queryString");
-    if (json_array_size(array) > 0)
-        return rqci_har_pairs(h, RQC_HTTP_SEARCH_PARAM, h->request, array, "query string");
+    const rqc_err rc = rqci_har_pairs(h, RQC_HTTP_SEARCH_PARAM, h->request, array, "query string");
+    if (rc != RQC_OK || json_array_size(array) > 0)
+        return rc;
     const char *query;
     size_t len;
     if (!rqci_har_query(url->p, url->n, &query, &len))

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Failures of the command line: exit statuses, and one line that says what, where, what to do."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import cli
+import cli_data as d
+import tap
+
+SHOP_HAR = cli.ROOT / "docs/examples/shop.har"
+
+
+def check_usage(c: cli.Cli) -> None:
+    for needle, *args in (
+            ("reqcast help",), ("no command nope", "nope"), ("no command -", "-"),
+            ("no option --nope", "--nope"), ("no option -x", "-x"), ("no option -x", "-x", "stats"),
+            ("reqcast page --help", "page", "shop", "--nope"), ("no option --", "page", "--=1"),
+            ("too few", "page"), ("too many", "page", "shop", "more"), ("too many", "stats", "x"),
+            ("too few", "get", "http"), ("too few", "children", "http_header"),
+            ("too few", "resolve"), ("too few", "delete", "http"), ("too few", "import"),
+            ("too few", "patch", "http"), ("too many", "put", "file"), ("too few", "batch"),
+            ("--limit needs a value", "page", "shop", "--limit"),
+            ("--db needs a value", "stats", "--db"),
+            ("--json=1 takes no value", "--json=1", "stats"),
+            ("--all=x takes no value", "children", "http_header", d.BASES[0], "--all=x"),
+            ("no command nope", "help", "nope"),
+            ("needs --since", "updates", "shop"),
+            ("no entity headers", "get", "headers", d.BASES[0]),
+            ("http_response_assert", "get", "x", d.BASES[0]),
+            ("http_header", "children", "http", d.BASES[0]),
+            ("http_header", "children", "workspaces", d.BASES[0])):
+        c.fails(2, needle, *args)
+    for option, command in (("--limit", "page"), ("--until", "page"), ("--until", "count"),
+                            ("--limit", "changes"), ("--since", "metrics"),
+                            ("--since", "activity"), ("--since", "updates")):
+        for bad in ("", "x", "1x", " 1", "1e3", "0x10", "99999999999999999999"):
+            c.fails(2, f"{option}: {bad}", command, "shop", f"{option}={bad}")
+    for bad in ("-1", "100001"):
+        c.fails(2, bad, "page", "shop", "--limit", bad)
+    c.fails(2, "0", "changes", "shop", "--limit", "0")
+    r = c.run("page", "shop", *["--limit=1"] * 300)
+    tap.ok(r.status == 2 and c.is_one_line(r), "too many options")
+
+
+def check_input(c: cli.Cli) -> None:
+    for bad in ("x", "", d.SHOP[:25], d.SHOP + "0", "Z" * 26, "U" * 26, "é" * 13, "0" * 31):
+        for args in (["get", "http"], ["resolve"], ["chain"], ["batch"], ["deltas"],
+                     ["children", "http_header"], ["delete", "http"]):
+            r = c.run("--json", *args, bad)
+            good = r.status == 3 and c.is_one_line(r) and r.out == b"" and "not an id" in r.errors
+            if not tap.ok(good, f"{args} of an id that is none: {bad}"):
+                r.explain()
+    for bad in ("5", "x.y", "5." + d.SHOP[:25], "." + d.SHOP, "", "5." + d.SHOP + "x"):
+        c.fails(3, "--cursor", "page", "shop", "--cursor", bad)
+    c.fails(1, "nosuch", "page", "nosuch")
+    for command in ("count", "changes", "metrics", "activity"):
+        c.fails(1, ["nosuch", "reqcast workspaces"], command, "nosuch")
+    c.fails(1, "nosuch", "updates", "nosuch", "--since", "0")
+    c.fails(1, "\\x1b[31m\\n\\u202e", "count", "\x1b[31m\n\u202e")
+    c.fails(1, "\\xff", "count", "\udcff")
+    c.fails(1, d.BASES[1], "count", d.BASES[1])
+    c.fails(1, "x" * 100, "count", "x" * 100000)
+
+
+def check_files(c: cli.Cli) -> None:
+    before = c.head()
+    fifo, folder = c.folder / "fifo", c.folder / "folder"
+    os.mkfifo(fifo)
+    folder.mkdir()
+    missing = c.folder / "nosuch.har"
+    c.fails(3, [str(missing), "nothing was written"], "import", missing)
+    c.fails(3, [str(folder), "directory", "nothing was written"], "import", folder)
+    c.fails(3, ["nosuch.har", "nothing was written"], "import", SHOP_HAR, missing)
+    if os.geteuid() == 0:
+        tap.skip("root may read every file")
+    else:
+        missing.write_bytes(b"{}")
+        missing.chmod(0)
+        c.fails(3, [str(missing), "denied"], "import", missing)
+    tap.equal(c.head(), before, "a file that cannot be read: nothing was written")
+
+    p = c.start("--json", "import", "-w", "shop", fifo, stdout=subprocess.PIPE)
+    with open(fifo, "wb") as f:
+        f.write(SHOP_HAR.read_bytes())
+    out, _ = p.communicate(timeout=120)
+    tap.ok(p.returncode == 0 and b'"requests":17,' in out, "import from a FIFO")
+    for path in (fifo, folder, "/dev/null"):
+        c.fails(3, ["not a regular file"], "--db", path, "stats")
+    c.fails(3, "", "--db", "", "stats")
+    c.fails(3, "nosuch.har", "--db", "nosuch.db", "import", SHOP_HAR, missing)
+    c.fails(1, ["nosuch.db", "reqcast init", "--db"], "--db", "nosuch.db", "stats")
+    for command in (["init"], ["import", SHOP_HAR], ["workspaces", "--create", "x"]):
+        r = c.fails(3, ["nosuch/x.db", "folder"], "--db", "nosuch/x.db", *command)
+        tap.ok("reqcast init" not in r.errors, "init is no help where there is no folder")
+    tap.equal(sorted(p.name for p in c.folder.iterdir() if "nosuch" in p.name and p != missing),
+              [], "failures left no files")
+    stdin = os.open(folder, os.O_RDONLY)
+    p = c.start("put", stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    os.close(stdin)
+    out, err = p.communicate(timeout=120)
+    r = cli.Result(["put"], p.returncode, out, err)
+    if not tap.ok(p.returncode == 3 and c.is_one_line(r), "put of a folder as standard input"):
+        r.explain()
+
+
+def check_output(c: cli.Cli) -> None:
+    """What cannot be written is told, wherever the output is noticed to be lost."""
+    for args in (["help"], ["--json", "stats"], ["--json", "changes", "shop"], ["page", "shop"]):
+        with open("/dev/full", "wb") as full:
+            p = c.start(*args, stdout=full, stderr=subprocess.PIPE)
+            _, err = p.communicate(timeout=120)
+        r = cli.Result(args, p.returncode, b"", err)
+        good = p.returncode == 5 and c.is_one_line(r) and "not complete" in r.errors
+        if not tap.ok(good, f"a full disk: {args}"):
+            r.explain()
+    out, other_end = os.pipe()
+    os.close(out)
+    p = c.start("--json", "changes", "shop", stdout=other_end, stderr=subprocess.PIPE)
+    os.close(other_end)
+    _, err = p.communicate(timeout=120)
+    good = p.returncode == 5 and c.is_one_line(cli.Result([], 5, b"", err))
+    tap.ok(good, "a reader that went away: no signal, one line")
+
+
+def check_busy(c: cli.Cli) -> None:
+    """A command whose output nobody takes holds the database: others read, and cannot write."""
+    lines = [{"entity": "http_header", "http_id": d.BASES[0], "header_key": "k",
+              "header_value": "v" * 1000} for _ in range(300)]
+    c.put(lines)
+    before = c.head()
+    holder = c.start("--json", "children", "http_header", d.BASES[0], stdout=subprocess.PIPE)
+    try:
+        holder.stdout.read(1)
+        for args, stdin in ((["put"], b""), (["workspaces", "--create", "x"], b""),
+                            (["patch", "http", d.BASES[0], "name=x"], b""),
+                            (["delete", "http", d.BASES[0]], b""), (["init"], b""),
+                            (["import", SHOP_HAR], b""), (["verify", "--repair"], b"")):
+            r = c.run("--json", *args, stdin=stdin)
+            good = r.status == 4 and c.is_one_line(r) and r.out == b""
+            good = good and str(holder.pid) in r.errors and "nothing was written" in r.errors
+            if not tap.ok(good, f"a second owner is refused: {args[0]}, with the holder's pid"):
+                r.explain()
+        got = c.one("stats")
+        tap.equal((got["owner"], got["head"]), (False, before), "reads attach to the view")
+        tap.equal(c.one("count", "shop")["count"], 37, "count, attached")
+        tap.equal(c.one("verify")["differences"], 0, "verify, attached")
+    finally:
+        rest = holder.stdout.read()
+        holder.wait(timeout=120)
+    tap.ok(holder.returncode == 0 and rest.count(b"\n") == 302, "the holder finishes its answer")
+    # A writer whose input comes from a reader of the same database waits for its end, not for its
+    # lock.
+    reader = c.start("--json", "children", "http_header", d.BASES[0], stdout=subprocess.PIPE)
+    writer = c.start("--json", "put", stdin=reader.stdout, stdout=subprocess.PIPE)
+    reader.stdout.close()
+    out, _ = writer.communicate(timeout=120)
+    tap.equal((reader.wait(timeout=120), writer.returncode), (0, 0), "a pipe from reader to put")
+    tap.ok(b'"written":302,' in out, "all that the reader gave is written")
+
+
+def damaged(c: cli.Cli, name: str, change) -> cli.Cli:
+    shutil.copy(c.db, c.folder / name)
+    other = cli.Cli(c.folder, name)
+    with open(other.db, "r+b") as f:
+        change(f)
+    return other
+
+
+def overwrite(at: int, data: bytes):
+    def change(f):
+        f.seek(at)
+        f.write(data)
+    return change
+
+
+def check_storage(c: cli.Cli) -> None:
+    with c.sqlite() as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        root = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'http'").fetchone()[0]
+        size = db.execute("PRAGMA page_size").fetchone()[0]
+    for name, change in (
+            ("noise.db", overwrite(0, os.urandom(8192))),
+            ("table.db", overwrite((root - 1) * size, b"\xff" * size)),
+            ("schema.db", overwrite(100, b"\xff" * 500))):
+        other = damaged(c, name, change)
+        for command in (["stats"], ["init"], ["--json", "changes", "shop"], ["verify"]):
+            r = other.run(*command)
+            # That a copied file begins a new term is told before.
+            last = r.errors.splitlines()[-1]
+            good = r.status == 5 and last.startswith("reqcast: ") and name in last
+            good = good and not cli.CONTROL.search(r.errors)
+            if not tap.ok(good and r.out == b"", f"{name}, {command[-1]}: status 5"):
+                r.explain()
+        tap.ok(other.db.stat().st_size > 0, f"{name}: the file is still there")
+    missing = c.folder / "nosuch" / "view"
+    r = c.run("stats", env={"REQCAST_VIEW_DIR": str(missing)})
+    good = r.status == 5 and c.is_one_line(r) and str(missing) in r.errors
+    if not tap.ok(good, "a folder for the view that is not there"):
+        r.explain()
+
+
+def check_verify(c: cli.Cli) -> None:
+    """A view that was changed behind everybody's back: verify finds it, and can mend it."""
+    stored = c.one("verify")
+    files = [p for p in c.view.rglob("*") if p.is_file()]
+    changed = 0
+    for path in files:
+        data = path.read_bytes()
+        at = data.find(b"https://shop.test/11?q=1")
+        while at >= 0:
+            with open(path, "r+b") as f:
+                f.seek(at + 8)
+                f.write(b"S")
+            changed += 1
+            at = data.find(b"https://shop.test/11?q=1", at + 1)
+    if not tap.ok(changed > 0, "the view's file holds a request's url"):
+        return
+    r = c.run("--json", "verify")
+    *found, end = r.strict() or [{}]
+    good = r.status == 1 and end.get("differences", 0) == len(found) > 0
+    if not tap.ok(good, "verify finds what was changed: status 1"):
+        r.explain()
+    tap.ok(all(set(f) == {"entity", "id", "what"} for f in found), "keys of a difference")
+    tap.ok(any(f["id"] == d.BASES[11] for f in found), "the record is named")
+    r = c.run("verify")
+    tap.ok(r.status == 1 and d.BASES[11] in r.text and "--repair" in r.text,
+           "verify for people says what helps")
+    *_, end = c.json("verify", "--repair", quiet=False)
+    tap.equal((end["repaired"], end["digest"]), (True, stored["digest"]), "verify --repair")
+    tap.equal(c.one("verify")["differences"], 0, "verify after the repair")
+
+
+def main() -> None:
+    with cli.database() as c:
+        c.put(d.records())
+        check_usage(c)
+        check_input(c)
+        check_files(c)
+        check_output(c)
+        check_busy(c)
+        check_storage(c)
+        check_verify(c)
+    tap.done()
+
+
+sys.exit(main())
