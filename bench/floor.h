@@ -162,6 +162,7 @@ size_t floor_key_page(uint8_t *k, uint32_t ws, int64_t updated_at, const uint8_t
 size_t floor_key_page_up(uint8_t *k, uint32_t ws, int64_t updated_at, const uint8_t *id);
 size_t floor_key_seq(uint8_t *k, uint32_t ws, uint64_t seq, enum floor_entity e, const uint8_t *id);
 uint32_t floor_get_be32(const uint8_t *p);
+uint64_t floor_get_be64(const uint8_t *p);
 void floor_put_be32(uint8_t *p, uint32_t x);
 void floor_put_be64(uint8_t *p, uint64_t x);
 

@@ -91,11 +91,6 @@ static int compare_items(const void *a, const void *b)
     return 0;
 }
 
-static uint64_t be64(const uint8_t *p)
-{
-    return (uint64_t)floor_get_be32(p) << 32 | floor_get_be32(p + 4);
-}
-
 // Sorts by (major, id of record number * step).
 static void sort_by_id(const struct floor_data *d, uint32_t *numbers, uint32_t n, uint32_t step,
                        uint64_t (*major)(const struct floor_data *, uint32_t))
@@ -104,7 +99,9 @@ static void sort_by_id(const struct floor_data *d, uint32_t *numbers, uint32_t n
 
     for (uint32_t i = 0; i < n; i++) {
         const uint8_t *id = d->ids[(size_t)numbers[i] * step];
-        items[i] = (struct sort_item){{major(d, numbers[i]), be64(id), be64(id + 8)}, numbers[i]};
+        items[i] =
+            (struct sort_item){{major(d, numbers[i]), floor_get_be64(id), floor_get_be64(id + 8)},
+                               numbers[i]};
     }
     qsort(items, n, sizeof *items, compare_items);
     for (uint32_t i = 0; i < n; i++)

@@ -29,6 +29,14 @@ void floor_put_be64(uint8_t *p, uint64_t x)
     memcpy(p, &x, sizeof x);
 }
 
+uint64_t floor_get_be64(const uint8_t *p)
+{
+    uint64_t x;
+
+    memcpy(&x, p, sizeof x);
+    return __builtin_bswap64(x);
+}
+
 uint32_t floor_get_be32(const uint8_t *p)
 {
     uint32_t x;

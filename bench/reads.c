@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // reads [--requests N] [--workspaces N] [--load sqlite|add] [--seconds S] [--dir DIR] [--json FILE]
-//       [--only NAME]
+//       [--only NAME] [--no-redis]
 //
 // What reads cost through the public API, embedded and attached from another process, beside LMDB
-// by hand, SQLite, and memcpy of the answer. All take turns in one run.
+// by hand, SQLite, Redis, and memcpy of the answer. All take turns in one run.
 #include "bench/reads.h"
 
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS_MIN = 31, CHECKS = 16, ALLOCATION_RUNS = 50, CONTESTANTS = 6 };
-enum { EMBEDDED, ATTACHED, FLOOR, DIRECT, SQLITE, COPY };
+enum { ROUNDS_MIN = 31, CHECKS = 16, ALLOCATION_RUNS = 50, CONTESTANTS = 8 };
+enum { EMBEDDED, ATTACHED, FLOOR, DIRECT, SQLITE, MEMORY, REDIS, COPY };
 
 struct options {
     uint32_t requests, workspaces, seconds;
-    bool add;
+    bool add, redis;
     const char *dir, *json, *only;
 };
 
@@ -29,7 +29,8 @@ struct reads {
     struct reads_session *session, *copy;
     struct reads_attached *attached;
     struct reads_floor *floor;
-    struct reads_sqlite *sqlite;
+    struct reads_sqlite *sqlite, *memory;
+    struct reads_redis *redis;
     struct contestant c[CONTESTANTS];
     struct read_target *targets;
     uint64_t rng;
@@ -159,6 +160,7 @@ static void report(struct reads *b, enum read_op op, struct bench_samples *s, do
     print_ratio(ns[EMBEDDED], ns[FLOOR]);
     print_ratio(ns[ATTACHED], ns[FLOOR]);
     print_ratio(ns[SQLITE], ns[EMBEDDED]);
+    print_ratio(ns[REDIS], ns[EMBEDDED]);
     printf(" %7.0f %5lld %5lld %4u\n", records, (long long)embedded, (long long)attached,
            s[EMBEDDED].n);
     fflush(stdout);
@@ -221,6 +223,20 @@ static void load(struct reads *b, const char *view)
     printf("view %.1f bytes/record, database %.1f bytes/record\n", (double)st.view_bytes / n,
            (double)(st.db_bytes + st.wal_bytes) / n);
     bench_emit(&b->report, "view", "reqcast", "bytes/record", (double)st.view_bytes / n, NULL);
+    bench_emit(&b->report, "database", "SQLite", "bytes/record",
+               (double)(st.db_bytes + st.wal_bytes) / n, NULL);
+}
+
+static void start_redis(struct reads *b, const char *dir)
+{
+    double start = floor_now();
+
+    b->redis = reads_redis_start(&b->data, dir);
+    if (b->redis == NULL)
+        return;
+    const double bytes = (double)reads_redis_bytes(b->redis) / b->data.rows;
+    printf("Redis %.1f bytes/record, filled in %.1f s\n", bytes, floor_now() - start);
+    bench_emit(&b->report, "Redis", "Redis", "bytes/record", bytes, NULL);
 }
 
 static void contestants(struct reads *b)
@@ -246,6 +262,14 @@ static void contestants(struct reads *b)
                                        .self = b->sqlite,
                                        .run = reads_sqlite_run,
                                        .can = reads_sqlite_can};
+    b->c[MEMORY] = (struct contestant){.name = "SQLite :memory:",
+                                       .self = b->memory,
+                                       .run = reads_sqlite_run,
+                                       .can = reads_sqlite_can};
+    b->c[REDIS] = (struct contestant){.name = "Redis",
+                                      .self = b->redis,
+                                      .run = reads_redis_run,
+                                      .can = reads_redis_can};
     b->c[COPY] = (struct contestant){.name = "memcpy",
                                      .self = b->copy,
                                      .measure = reads_copy,
@@ -269,19 +293,24 @@ static void bench(void *arg, const char *const *folders)
     b.session = reads_session_new(b.db);
     b.copy = reads_session_new(b.db);
     b.floor = reads_floor_make(&b.data, b.db, folders[1]);
-    b.sqlite = reads_sqlite_open(&b.data, b.path);
+    b.sqlite = reads_sqlite_open(&b.data, b.path, false);
+    b.memory = reads_sqlite_open(&b.data, b.path, true);
+    if (b.o->redis)
+        start_redis(&b, folders[1]);
     reads_attached_open(b.attached, b.path);
     contestants(&b);
-    printf("\nmedians in us of one operation%*s%s\n%-22s %9s %9s %9s %9s %9s %9s %8s %8s %8s %7s"
-           " %11s %4s\n",
-           62, "", "ratios; allocations of 50", "operation", "embedded", "attached", "floor",
-           "by id", "SQLite", "memcpy", "emb/flr", "att/flr", "SQL/emb", "records", "alloc  att",
-           "n");
+    printf("\nmedians in us of one operation%*s%s\n%-22s %9s %9s %9s %9s %9s %9s %9s %9s %8s %8s"
+           " %8s %8s %7s %11s %4s\n",
+           80, "", "ratios; allocations of 50", "operation", "embedded", "attached", "floor",
+           "by id", "SQLite", ":memory:", "Redis", "memcpy", "emb/flr", "att/flr", "SQL/emb",
+           "Red/emb", "records", "alloc  att", "n");
     for (int op = 0; op < OP_COUNT_OF_OPS; op++) {
         if (b.o->only == NULL || strstr(read_ops[op].name, b.o->only) != NULL)
             run_op(&b, (enum read_op)op);
     }
     reads_attached_stop(b.attached);
+    reads_redis_stop(b.redis);
+    reads_sqlite_close(b.memory);
     reads_sqlite_close(b.sqlite);
     reads_floor_free(b.floor);
     reads_session_free(b.copy);
@@ -295,14 +324,20 @@ static void bench(void *arg, const char *const *folders)
 static void parse(struct options *o, int argc, char **argv)
 {
     static const struct option table[] = {
-        {"requests", required_argument, NULL, 'r'}, {"workspaces", required_argument, NULL, 'w'},
-        {"load", required_argument, NULL, 'l'},     {"seconds", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},      {"json", required_argument, NULL, 'j'},
-        {"only", required_argument, NULL, 'o'},     {NULL, 0, NULL, 0},
+        {"requests", required_argument, NULL, 'r'},
+        {"workspaces", required_argument, NULL, 'w'},
+        {"load", required_argument, NULL, 'l'},
+        {"seconds", required_argument, NULL, 's'},
+        {"dir", required_argument, NULL, 'd'},
+        {"json", required_argument, NULL, 'j'},
+        {"only", required_argument, NULL, 'o'},
+        {"no-redis", no_argument, NULL, 'R'},
+        {NULL, 0, NULL, 0},
     };
     int c;
 
-    *o = (struct options){.requests = 1000, .workspaces = 1, .seconds = 2, .dir = "."};
+    *o = (struct options){
+        .requests = 1000, .workspaces = 1, .seconds = 2, .dir = ".", .redis = true};
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         switch (c) {
         case 'r': o->requests = floor_number(optarg, 10000000); break;
@@ -312,13 +347,14 @@ static void parse(struct options *o, int argc, char **argv)
         case 'd': o->dir = optarg; break;
         case 'j': o->json = optarg; break;
         case 'o': o->only = optarg; break;
+        case 'R': o->redis = false; break;
         default: exit(2);
         }
     }
     if (optind != argc || o->requests < 2 * READ_IDS || o->workspaces > o->requests)
-        floor_die("usage",
-                  "reads [--requests N (at least 200)] [--workspaces N]"
-                  " [--load sqlite|add] [--seconds S] [--dir DIR] [--json FILE] [--only NAME]");
+        floor_die("usage", "reads [--requests N (at least 200)] [--workspaces N]"
+                           " [--load sqlite|add] [--seconds S] [--dir DIR] [--json FILE] [--only "
+                           "NAME] [--no-redis]");
 }
 
 int main(int argc, char **argv)

@@ -18,6 +18,9 @@ enum read_op {
     OP_CHANGES,
     OP_RESOLVE, // a base, one of its ten deltas, the children of both
     OP_CHAIN,   // a chain of ten
+    OP_UPDATES, // of a window with about 60 requests
+    OP_DELTAS,  // of a base with ten, in a window that holds all
+    OP_METRICS, // of a workspace; about an hour of it is recent
     OP_COUNT_OF_OPS,
 };
 
@@ -35,7 +38,7 @@ struct read_target {
     uint8_t ws_id[16];
     uint32_t ws; // its number, for those who need not look it up
     uint32_t n;
-    int64_t until;
+    int64_t since, until;
     rqc_cursor cursor;
     uint8_t id[READ_IDS][16]; // [0] the record, request or base; [1] the delta
 };
@@ -112,10 +115,22 @@ bool reads_floor_direct_can(void *floor, enum read_op op);
 // ---- SQLite (reads_sqlite.c) --------------------------------------------------------------------
 
 struct reads_sqlite;
-struct reads_sqlite *reads_sqlite_open(const struct bench_data *d, const char *path);
+// With `memory` a copy of the file in a database that is in memory.
+struct reads_sqlite *reads_sqlite_open(const struct bench_data *d, const char *path, bool memory);
 void reads_sqlite_close(struct reads_sqlite *s);
 void reads_sqlite_run(void *sqlite, enum read_op op, const struct read_target *t,
                       read_tally *tally);
 bool reads_sqlite_can(void *sqlite, enum read_op op);
+
+// ---- Redis (reads_redis.c) ----------------------------------------------------------------------
+
+struct reads_redis;
+// Starts a server of its own behind a unix socket and fills it: a hash for each record, sorted sets
+// for what is asked by time, lists of children. NULL, and why, where there is no server.
+struct reads_redis *reads_redis_start(const struct bench_data *d, const char *dir);
+void reads_redis_stop(struct reads_redis *r);
+uint64_t reads_redis_bytes(struct reads_redis *r); // that its data takes
+void reads_redis_run(void *redis, enum read_op op, const struct read_target *t, read_tally *tally);
+bool reads_redis_can(void *redis, enum read_op op);
 
 #endif

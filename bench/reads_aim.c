@@ -87,6 +87,32 @@ static void aim_chain(const struct bench_data *d, uint64_t *rng, struct read_tar
     add_request(d, t, bench_family_base(d, floor_below(rng, d->families / 2) * 2 + 1));
 }
 
+// Sixty requests of one workspace.
+static void aim_window(const struct bench_data *d, uint64_t *rng, struct read_target *t)
+{
+    uint32_t req = floor_below(rng, d->floor.requests - d->floor.requests / 10);
+
+    set_workspace(t, floor_ws(&d->floor, req));
+    t->since = floor_updated_at(req);
+    t->until = t->since + INT64_C(3600) * d->floor.workspaces;
+}
+
+static void aim_deltas(const struct bench_data *d, uint64_t *rng, struct read_target *t)
+{
+    uint32_t base = bench_family_base(d, floor_below(rng, d->families / 2) * 2);
+
+    t->n = 0;
+    add_request(d, t, base);
+    t->since = floor_updated_at(base);
+    t->until = t->since + BENCH_DELTAS;
+}
+
+static void aim_metrics(const struct bench_data *d, uint64_t *rng, struct read_target *t)
+{
+    set_workspace(t, floor_below(rng, d->floor.workspaces));
+    t->since = floor_updated_at(d->floor.requests - 1) - INT64_C(3600) * d->floor.workspaces;
+}
+
 const struct read_op_info read_ops[OP_COUNT_OF_OPS] = {
     [OP_BEGIN] = {"begin and end", 128, aim_one},
     [OP_GET] = {"get by id", 128, aim_one},
@@ -99,4 +125,7 @@ const struct read_op_info read_ops[OP_COUNT_OF_OPS] = {
     [OP_CHANGES] = {"changes 1000", 1, aim_changes},
     [OP_RESOLVE] = {"resolve overlay", 32, aim_resolve},
     [OP_CHAIN] = {"chain of 10", 32, aim_chain},
+    [OP_UPDATES] = {"updates, window of 60", 32, aim_window},
+    [OP_DELTAS] = {"deltas of a base", 32, aim_deltas},
+    [OP_METRICS] = {"metrics", 64, aim_metrics},
 };

@@ -115,8 +115,8 @@ static void copy_workspace(struct floor_view *v, rqc_read *r, uint32_t ws,
 {
     rqc_cursor cursor = RQC_CURSOR_INIT(0);
     int up_to_date = 0;
-    uint64_t bases = 0;
-    uint8_t id[16], key[4], value[8];
+    uint64_t of_class[2] = {0};
+    uint8_t id[16], key[4], value[16];
     MDB_txn *txn;
 
     bench_workspace_id(ws, id);
@@ -130,14 +130,15 @@ static void copy_workspace(struct floor_view *v, rqc_read *r, uint32_t ws,
             const rqc_change *c = &changes->items[i];
             copy_record(v, txn, ws, c);
             if (c->entity == RQC_HTTP) {
-                bases += !rqci_rec_bool(c->record, RQC_HTTP_IS_DELTA);
+                of_class[rqci_rec_bool(c->record, RQC_HTTP_IS_DELTA)]++;
                 copy_children(v, txn, r, RQC_HTTP_HEADER, c->id, list);
                 copy_children(v, txn, r, RQC_HTTP_SEARCH_PARAM, c->id, list);
             } else if (c->entity == RQC_WORKSPACES) {
                 put(txn, v->dbi[DB_HTTP], c->id, 16, c->record, rqci_rec_size(c->record));
             }
         }
-        floor_put_be64(value, bases);
+        floor_put_be64(value, of_class[0]);
+        floor_put_be64(value + 8, of_class[1]);
         put(txn, v->dbi[DB_NUMBER], key, sizeof key, value, sizeof value);
         floor_mdb(mdb_txn_commit(txn), "mdb_txn_commit");
         rqc_read_end(r);
@@ -320,6 +321,83 @@ static void chain(struct floor_view *v, const uint8_t *base, read_tally *tally)
     }
 }
 
+static int64_t time_of(const MDB_val *key)
+{
+    return (int64_t)(floor_get_be64((const uint8_t *)key->mv_data + 5) ^ UINT64_C(1) << 63);
+}
+
+// The first entry behind a moment.
+static int seek_behind(MDB_cursor *cur, uint8_t *key, uint32_t ws, uint8_t class, int64_t time,
+                       MDB_val *k, MDB_val *val)
+{
+    static const uint8_t highest[16] = {255, 255, 255, 255, 255, 255, 255, 255,
+                                        255, 255, 255, 255, 255, 255, 255, 255};
+
+    *k = (MDB_val){page_key(key, ws, class, time + 1, highest), key};
+    return mdb_cursor_get(cur, k, val, MDB_SET_RANGE);
+}
+
+static void updates(struct floor_view *v, const struct read_target *t, read_tally *tally)
+{
+    uint8_t key[FLOOR_KEY_MAX];
+    MDB_cursor *cur = v->cur[DB_P1_UP];
+    MDB_val k, val;
+
+    for (uint8_t class = 0; class < 2; class ++) {
+        int rc = seek_behind(cur, key, t->ws, class, t->since, &k, &val);
+        while (rc == 0 && memcmp(k.mv_data, key, 5) == 0 && time_of(&k) <= t->until) {
+            touch(tally, val.mv_data);
+            rc = mdb_cursor_get(cur, &k, &val, MDB_NEXT);
+        }
+    }
+}
+
+static void deltas(struct floor_view *v, const struct read_target *t, read_tally *tally)
+{
+    uint8_t key[16], page_at[29];
+    MDB_cursor *cur = v->cur[DB_DELTA];
+    MDB_val k = {sizeof key, key}, val;
+
+    memcpy(key, t->id[0], 16);
+    int rc = mdb_cursor_get(cur, &k, &val, MDB_SET_RANGE);
+    for (; rc == 0 && memcmp(k.mv_data, key, 16) == 0;
+         rc = mdb_cursor_get(cur, &k, &val, MDB_NEXT)) {
+        memcpy(page_at, val.mv_data, 5);
+        memcpy(page_at + 5, (const uint8_t *)k.mv_data + 16, TIME_ID);
+        const MDB_val page = {sizeof page_at, page_at};
+        if (time_of(&page) <= t->since || time_of(&page) > t->until)
+            continue;
+        find(v, DB_P1_UP, page_at, sizeof page_at, &val);
+        touch(tally, val.mv_data);
+    }
+}
+
+static void metrics(struct floor_view *v, const struct read_target *t, read_tally *tally)
+{
+    uint8_t key[FLOOR_KEY_MAX], number[4];
+    MDB_cursor *cur = v->cur[DB_P1_UP];
+    int64_t latest = INT64_MIN, earliest = INT64_MAX;
+    uint64_t recent = 0;
+    MDB_val k, val;
+
+    floor_put_be32(number, t->ws);
+    find(v, DB_NUMBER, number, sizeof number, &val);
+    tally->count += floor_get_be64(val.mv_data) + floor_get_be64((uint8_t *)val.mv_data + 8);
+    for (uint8_t class = 0; class < 2; class ++) {
+        int rc = seek_behind(cur, key, t->ws, class, t->since, &k, &val);
+        for (; rc == 0 && memcmp(k.mv_data, key, 5) == 0;
+             rc = mdb_cursor_get(cur, &k, &val, MDB_NEXT)) {
+            latest = time_of(&k) > latest ? time_of(&k) : latest;
+            recent++;
+        }
+        rc = seek_behind(cur, key, t->ws, class, -1, &k, &val);
+        if (rc == 0 && memcmp(k.mv_data, key, 5) == 0 && time_of(&k) < earliest)
+            earliest = time_of(&k);
+    }
+    tally->ids += recent;
+    tally->times += (uint64_t)(latest + earliest);
+}
+
 // A record of its own under its id: faster to get, and stored twice.
 void reads_floor_direct(void *floor, enum read_op op, const struct read_target *t,
                         read_tally *tally)
@@ -354,6 +432,9 @@ void reads_floor_run(void *floor, enum read_op op, const struct read_target *t, 
         [OP_CHANGES] = {DB_SEQV, DB_CHILD, DB_P1_UP},
         [OP_RESOLVE] = {DB_CHILD, DB_COUNT, DB_COUNT},
         [OP_CHAIN] = {DB_DELTA, DB_COUNT, DB_COUNT},
+        [OP_UPDATES] = {DB_P1_UP, DB_COUNT, DB_COUNT},
+        [OP_DELTAS] = {DB_DELTA, DB_COUNT, DB_COUNT},
+        [OP_METRICS] = {DB_P1_UP, DB_COUNT, DB_COUNT},
     };
     struct floor_view *v = &((struct reads_floor *)floor)->view;
     uint8_t key[4];
@@ -367,7 +448,7 @@ void reads_floor_run(void *floor, enum read_op op, const struct read_target *t, 
     case OP_COUNT:
         floor_put_be32(key, t->ws);
         find(v, DB_NUMBER, key, sizeof key, &val);
-        tally->count += floor_get_be32((const uint8_t *)val.mv_data + 4);
+        tally->count += floor_get_be64(val.mv_data);
         break;
     case OP_HEADERS_NEWEST:
     case OP_HEADERS_RANDOM:
@@ -383,6 +464,9 @@ void reads_floor_run(void *floor, enum read_op op, const struct read_target *t, 
         }
         break;
     case OP_CHAIN: chain(v, t->id[0], tally); break;
+    case OP_UPDATES: updates(v, t, tally); break;
+    case OP_DELTAS: deltas(v, t, tally); break;
+    case OP_METRICS: metrics(v, t, tally); break;
     case OP_BEGIN:
     case OP_COUNT_OF_OPS: break;
     }

@@ -14,6 +14,7 @@ struct reads_session {
     rqc_changes_list changes;
     rqc_resolved resolved;
     uint64_t count;
+    rqc_metrics metrics;
     // Of reads_copy():
     uint8_t *from, *to;
     size_t used, room;
@@ -82,6 +83,11 @@ static void ask(struct reads_session *s, enum read_op op, const struct read_targ
         break;
     case OP_RESOLVE: rc = rqc_resolve(r, t->id[0], t->id[1], &s->resolved); break;
     case OP_CHAIN: rc = rqc_chain(r, t->id[0], RQC_ANY_TIME, &s->list[0]); break;
+    case OP_UPDATES:
+        rc = rqc_updates(r, t->ws_id, t->since, t->until, NULL, RQC_PAGE_MAX, NULL, &s->list[0]);
+        break;
+    case OP_DELTAS: rc = rqc_deltas(r, t->id, t->n, t->since, t->until, &s->list[0]); break;
+    case OP_METRICS: rc = rqc_metrics_read(r, t->ws_id, t->since, &s->metrics); break;
     case OP_COUNT_OF_OPS: break;
     }
     bench_check(rc, read_ops[op].name, rqc_read_error(r));
@@ -114,7 +120,7 @@ each_record(const struct reads_session *s, enum read_op op,
             for (size_t i = 0; i < of[k]->n; i++)
                 each_item(&of[k]->items[i], fn, ctx);
         }
-    } else if (op != OP_BEGIN && op != OP_COUNT) {
+    } else if (op != OP_BEGIN && op != OP_COUNT && op != OP_METRICS) {
         for (size_t i = 0; i < s->list[0].n; i++)
             fn(ctx, s->list[0].items[i]);
         for (size_t i = 0; i < s->list[1].n && op == OP_CHILDREN; i++)
@@ -145,6 +151,11 @@ void reads_session_run(void *session, enum read_op op, const struct read_target 
     each_record(s, op, touch, tally);
     if (op == OP_COUNT)
         tally->count += s->count;
+    if (op == OP_METRICS) {
+        tally->count += s->metrics.total;
+        tally->ids += s->metrics.recent;
+        tally->times += (uint64_t)(s->metrics.latest + s->metrics.earliest);
+    }
     rqc_read_end(s->read);
 }
 
@@ -170,7 +181,7 @@ static void append(void *ctx, const rqc_record *r)
 bool reads_copy_can(void *session, enum read_op op)
 {
     (void)session;
-    return op != OP_BEGIN && op != OP_COUNT;
+    return op != OP_BEGIN && op != OP_COUNT && op != OP_METRICS;
 }
 
 double reads_copy(const struct contestant *c, enum read_op op, const struct read_target *t,

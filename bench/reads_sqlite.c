@@ -15,7 +15,7 @@ static const rqc_entity kinds[TABLES] = {RQC_HTTP_HEADER,    RQC_HTTP_SEARCH_PAR
 
 struct reads_sqlite {
     struct bench_sqlite s;
-    sqlite3_stmt *get, *page, *count, *headers, *chain, *log;
+    sqlite3_stmt *get, *page, *count, *headers, *chain, *log, *updates, *deltas, *metrics;
     sqlite3_stmt *of[TABLES]; // children of one request
     sqlite3_stmt *by_id[RQC_HTTP_RESPONSE_ASSERT + 1];
     bool whole_log; // of one workspace
@@ -40,12 +40,42 @@ static bool log_is_whole(struct reads_sqlite *q, const struct bench_data *d)
     return whole;
 }
 
-struct reads_sqlite *reads_sqlite_open(const struct bench_data *d, const char *path)
+// The whole database, into one that is in memory.
+static void copy_to_memory(struct bench_sqlite *s, const char *path)
+{
+    sqlite3 *from = NULL;
+
+    bench_sqlite_check(s, sqlite3_open_v2(path, &from, SQLITE_OPEN_READONLY, NULL), path);
+    sqlite3_backup *b = sqlite3_backup_init(s->db, "main", from, "main");
+    if (b == NULL || sqlite3_backup_step(b, -1) != SQLITE_DONE)
+        floor_die("backup", sqlite3_errmsg(s->db));
+    (void)sqlite3_backup_finish(b);
+    (void)sqlite3_close(from);
+}
+
+static void prepare_windows(struct reads_sqlite *q)
+{
+    q->updates = from_table(q, RQC_HTTP,
+                            "workspace_id=? AND updated_at>? AND updated_at<=? AND"
+                            " is_snapshot=FALSE ORDER BY updated_at");
+    q->deltas = from_table(q, RQC_HTTP,
+                           "parent_http_id=? AND is_delta=TRUE AND updated_at>? AND"
+                           " updated_at<=? ORDER BY updated_at");
+    q->metrics =
+        bench_sqlite_prepare(&q->s,
+                             "SELECT count(*), sum(is_delta), max(updated_at), min(updated_at),"
+                             " sum(updated_at>?2) FROM http WHERE workspace_id=?1");
+}
+
+struct reads_sqlite *reads_sqlite_open(const struct bench_data *d, const char *path, bool memory)
 {
     struct reads_sqlite *q = floor_alloc(1, sizeof *q);
     char in[3 * READ_IDS + 64] = "http_id IN (?";
 
-    bench_sqlite_open(&q->s, path);
+    bench_sqlite_open(&q->s, memory ? ":memory:" : path);
+    if (memory)
+        copy_to_memory(&q->s, path);
+    prepare_windows(q);
     bench_sqlite_run(&q->s, "PRAGMA query_only=ON; PRAGMA cache_size=-4194304");
     for (int i = 1; i < READ_IDS; i++)
         strcat(in, ",?");
@@ -75,7 +105,8 @@ void reads_sqlite_close(struct reads_sqlite *q)
 {
     if (q == NULL)
         return;
-    sqlite3_stmt *all[] = {q->get, q->page, q->count, q->headers, q->chain, q->log};
+    sqlite3_stmt *all[] = {q->get, q->page,    q->count,  q->headers, q->chain,
+                           q->log, q->updates, q->deltas, q->metrics};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         (void)sqlite3_finalize(all[i]);
     for (int k = 0; k < TABLES; k++)
@@ -159,6 +190,27 @@ static void read_children(struct reads_sqlite *q, const struct read_target *t, r
     read_rows(q, q->headers, last(q->headers), tally);
 }
 
+static void read_window(struct reads_sqlite *q, sqlite3_stmt *st, const uint8_t *id,
+                        const struct read_target *t, read_tally *tally)
+{
+    (void)sqlite3_bind_int64(st, 2, t->since);
+    (void)sqlite3_bind_int64(st, 3, t->until);
+    read_by_id(q, st, id, tally);
+}
+
+static void read_metrics(struct reads_sqlite *q, const struct read_target *t, read_tally *tally)
+{
+    bind_id(q->metrics, 1, t->ws_id);
+    (void)sqlite3_bind_int64(q->metrics, 2, t->since);
+    bench_sqlite_check(&q->s, sqlite3_step(q->metrics), "metrics");
+    tally->count += (uint64_t)sqlite3_column_int64(q->metrics, 0);
+    tally->rest += (uint64_t)sqlite3_column_int64(q->metrics, 1);
+    tally->times +=
+        (uint64_t)(sqlite3_column_int64(q->metrics, 2) + sqlite3_column_int64(q->metrics, 3));
+    tally->ids += (uint64_t)sqlite3_column_int64(q->metrics, 4);
+    (void)sqlite3_reset(q->metrics);
+}
+
 bool reads_sqlite_can(void *sqlite, enum read_op op)
 {
     return op == OP_CHANGES ? ((struct reads_sqlite *)sqlite)->whole_log : op != OP_BEGIN;
@@ -198,6 +250,9 @@ void reads_sqlite_run(void *sqlite, enum read_op op, const struct read_target *t
         bench_sqlite_run(&q->s, "COMMIT");
         break;
     case OP_CHAIN: read_by_id(q, q->chain, t->id[0], tally); break;
+    case OP_UPDATES: read_window(q, q->updates, t->ws_id, t, tally); break;
+    case OP_DELTAS: read_window(q, q->deltas, t->id[0], t, tally); break;
+    case OP_METRICS: read_metrics(q, t, tally); break;
     case OP_BEGIN:
     case OP_COUNT_OF_OPS: break;
     }
