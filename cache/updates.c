@@ -14,6 +14,8 @@ typedef struct lane {
     bool backwards;        // inside a time with several records
     const rqc_record *rec; // the current one, NULL at the end
     int64_t time;          // its time
+    int ahead;             // unless backwards: what LMDB said of the entry behind the current one,
+    MDB_val ahead_key, ahead_val; // on which the cursor stands
 } lane;
 
 static const uint8_t last_id[16]; // of a time, id 0 sorts last
@@ -53,44 +55,58 @@ static int seek_before(lane *l, int64_t time, const uint8_t id[16], MDB_val *key
     return mdb_cursor_get(l->c, key, val, got == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
 }
 
+// Several records of one time: the lowest id stands last.
+static rqc_err turn_round(lane *l)
+{
+    MDB_val key, val;
+    l->backwards = true;
+    rqci_key_time(l->key + 5, l->time, last_id);
+    key = (MDB_val){RQCI_KEY_HTTP, l->key};
+    int got = mdb_cursor_get(l->c, &key, &val, MDB_SET_RANGE);
+    if (got != 0 || memcmp(key.mv_data, l->key, RQCI_KEY_HTTP) != 0)
+        got = mdb_cursor_get(l->c, &key, &val, got == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+    return settle(l, got, &key, &val);
+}
+
+// The entry at the cursor is the first of its time; it becomes the current one when it is the only
+// one.
+static rqc_err arrive(lane *l, int got, const MDB_val *key, const MDB_val *val)
+{
+    l->backwards = false;
+    const rqc_err rc = settle(l, got, key, val);
+    if (rc != RQC_OK || l->rec == NULL)
+        return rc;
+    l->ahead = mdb_cursor_get(l->c, &l->ahead_key, &l->ahead_val, MDB_NEXT);
+    if (l->ahead == 0 && inside(l, &l->ahead_key) && key_time(&l->ahead_key) == l->time)
+        return turn_round(l);
+    return RQC_OK;
+}
+
 // The first record of a time later than `time`.
 static rqc_err enter_after(lane *l, int64_t time)
 {
-    MDB_val key, val, next;
+    MDB_val key, val;
     l->rec = NULL;
-    l->backwards = false;
     if (time == INT64_MAX)
         return RQC_OK;
     rqci_key_time(l->key + 5, time + 1, first_id);
     key = (MDB_val){RQCI_KEY_HTTP, l->key};
-    int got = mdb_cursor_get(l->c, &key, &val, MDB_SET_RANGE);
-    rqc_err rc = settle(l, got, &key, &val);
-    if (rc != RQC_OK || l->rec == NULL)
-        return rc;
-    got = mdb_cursor_get(l->c, &key, &next, MDB_NEXT);
-    if (got != 0 || !inside(l, &key) || key_time(&key) != l->time)
-        return got == 0 || got == MDB_NOTFOUND ? RQC_OK : rqci_lmdb_err(got, "updates", NULL);
-    // Several: the lowest id stands last.
-    l->backwards = true;
-    rqci_key_time(l->key + 5, l->time, last_id);
-    key = (MDB_val){RQCI_KEY_HTTP, l->key};
-    got = mdb_cursor_get(l->c, &key, &val, MDB_SET_RANGE);
-    if (got != 0 || memcmp(key.mv_data, l->key, RQCI_KEY_HTTP) != 0)
-        got = mdb_cursor_get(l->c, &key, &val, got == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
-    return settle(l, got, &key, &val);
+    const int got = mdb_cursor_get(l->c, &key, &val, MDB_SET_RANGE);
+    return arrive(l, got, &key, &val);
 }
 
 static rqc_err lane_next(lane *l)
 {
     MDB_val key, val;
     const int64_t time = l->time;
-    if (l->backwards) {
-        const int got = mdb_cursor_get(l->c, &key, &val, MDB_PREV);
-        const rqc_err rc = settle(l, got, &key, &val);
-        if (rc != RQC_OK || (l->rec != NULL && l->time == time))
-            return rc;
+    if (!l->backwards) {
+        key = l->ahead_key;
+        val = l->ahead_val;
+        return arrive(l, l->ahead, &key, &val);
     }
-    return enter_after(l, time);
+    const int got = mdb_cursor_get(l->c, &key, &val, MDB_PREV);
+    const rqc_err rc = settle(l, got, &key, &val);
+    return rc != RQC_OK || (l->rec != NULL && l->time == time) ? rc : enter_after(l, time);
 }
 
 static rqc_err lane_open(lane *l, rqci_reader *r, int which, uint32_t ws, int64_t since,
