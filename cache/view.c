@@ -78,6 +78,26 @@ static uint64_t sweep(const rqci_view *v, uint64_t keep, bool remove)
     return highest;
 }
 
+void rqci_view_remove(const char *dir)
+{
+    rqci_view v = {.dir = (char *)(uintptr_t)dir};
+    char control[PATH_BYTES];
+    struct stat st;
+    const int n = snprintf(control, sizeof control, "%s/control", dir);
+    if (n < 0 || (size_t)n >= sizeof control || lstat(dir, &st) != 0 || !S_ISDIR(st.st_mode) ||
+        st.st_uid != geteuid())
+        return;
+    rqci_control *c;
+    if (lstat(control, &st) == 0 && rqci_control_map(dir, true, &c, NULL) == RQC_OK) {
+        atomic_store(&c->generation, 0);
+        atomic_store(&c->state, RQCI_CONTROL_NONE);
+        rqci_control_unmap(c);
+    }
+    sweep(&v, 0, true);
+    (void)unlink(control);
+    (void)rmdir(dir);
+}
+
 static rqc_err make_dir(const char *dir, rqci_errbuf *err)
 {
     struct stat st;
