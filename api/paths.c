@@ -49,7 +49,7 @@ rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf
         return rqci_fail(err, errno == EACCES ? RQC_IO : RQC_INVALID, "%s: %s", path,
                          strerror(errno));
     struct stat st;
-    if (lstat(path, &st) == 0)
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) // a plain file was made meanwhile
         return rqci_fail(err, RQC_INVALID, "%s: a symbolic link to a file that does not exist",
                          path);
     const char *slash = strrchr(path, '/');
