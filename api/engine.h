@@ -47,7 +47,9 @@ struct rqc_db {
     pthread_mutex_t apply;
     rqci_view *view; // owner only; guarded by apply
     _Atomic bool lagging;
-    rqci_errbuf lag_why; // guarded by apply
+    rqci_errbuf lag_why; // guarded by apply, as what follows
+    rqc_err lag_code;
+    int64_t lag_until_ms; // when it tries to follow again
 
     pthread_mutex_t lock;
     rqci_source_state state;  // newest seen by the source
