@@ -249,6 +249,14 @@ rqc_err rqci_lane_cursor(rqci_reader *r, int which, MDB_cursor **ret_cursor)
     return rc;
 }
 
+// One line for each session, below a title.
+static int count_line(const char *line, void *count)
+{
+    (void)line;
+    ++*(uint32_t *)count;
+    return 0;
+}
+
 void rqci_reader_sizes(rqci_reader *r, rqci_view_sizes *ret_sizes)
 {
     MDB_envinfo info = {0};
@@ -257,5 +265,8 @@ void rqci_reader_sizes(rqci_reader *r, rqci_view_sizes *ret_sizes)
         return;
     ret_sizes->used_bytes = ((uint64_t)info.me_last_pgno + 1) * 4096;
     ret_sizes->map_bytes = (uint64_t)info.me_mapsize;
-    ret_sizes->readers = info.me_numreaders;
+    // me_numreaders is how many there were at once at most.
+    uint32_t lines = 0;
+    (void)mdb_reader_list(r->env->env, count_line, &lines);
+    ret_sizes->readers = lines > 0 ? lines - 1 : 0;
 }
