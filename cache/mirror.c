@@ -62,8 +62,9 @@ void rqci_mirror_close(rqci_mirror *m)
 {
     if (m == NULL)
         return;
-    for (unsigned i = 0; i < m->nold; i++)
+    for (size_t i = 0; i < m->nold; i++)
         rqci_control_unmap(m->old[i]);
+    free(m->old);
     rqci_control_unmap(atomic_load(&m->control));
     pthread_mutex_destroy(&m->lock);
     free(m->dir);
@@ -76,21 +77,29 @@ uint64_t rqci_mirror_seq(const rqci_mirror *m)
     return atomic_load_explicit(&c->seq, memory_order_acquire);
 }
 
+static void replace_control(rqci_mirror *m, const struct stat *st)
+{
+    rqci_control *c;
+    rqci_control **old = realloc(m->old, (m->nold + 1) * sizeof *old);
+    if (old == NULL)
+        return;
+    m->old = old;
+    if (rqci_control_map(m->dir, false, &c, NULL) != RQC_OK)
+        return;
+    m->old[m->nold++] = atomic_load(&m->control);
+    m->dev = st->st_dev;
+    m->ino = st->st_ino;
+    atomic_store(&m->control, c);
+}
+
 // The control page is another file when somebody removed the view's directory and the owner made it
 // again. Once a second is often enough.
 static void look_again(rqci_mirror *m)
 {
     struct stat st;
     pthread_mutex_lock(&m->lock);
-    rqci_control *c;
-    if (control_stat(m->dir, &st, NULL) == RQC_OK && (st.st_dev != m->dev || st.st_ino != m->ino) &&
-        m->nold < sizeof m->old / sizeof *m->old &&
-        rqci_control_map(m->dir, false, &c, NULL) == RQC_OK) {
-        m->old[m->nold++] = atomic_load(&m->control);
-        m->dev = st.st_dev;
-        m->ino = st.st_ino;
-        atomic_store(&m->control, c);
-    }
+    if (control_stat(m->dir, &st, NULL) == RQC_OK && (st.st_dev != m->dev || st.st_ino != m->ino))
+        replace_control(m, &st);
     atomic_store(&m->next_look_ms, now_ms() + LOOK_EVERY_MS);
     pthread_mutex_unlock(&m->lock);
 }
