@@ -8,7 +8,7 @@
 #include "tests/fault_writer.h"
 
 #ifndef READER_KILLS
-#define READER_KILLS 300
+#define READER_KILLS 240
 #endif
 
 #define READERS 4
