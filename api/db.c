@@ -263,6 +263,7 @@ static rqc_err open_view(rqc_db *db, const rqc_options *o, rqci_errbuf *err)
     rqci_errbuf detail = {""};
     if (rqci_note_write(db->path, dir, &detail) != RQC_OK)
         rqci_logf(&db->log, RQCI_WARN, "other processes will not find the view: %s", detail.text);
+    rqci_views_leave(db->path, dir);
     return mirror_ref_new(db, dir, err);
 }
 

@@ -47,7 +47,9 @@ struct rqc_db {
     pthread_mutex_t apply;
     rqci_view *view; // owner only; guarded by apply
     _Atomic bool lagging;
-    rqci_errbuf lag_why; // guarded by apply
+    rqci_errbuf lag_why; // guarded by apply, as what follows
+    rqc_err lag_code;
+    int64_t lag_until_ms; // when it tries to follow again
 
     pthread_mutex_t lock;
     rqci_source_state state;  // newest seen by the source
@@ -111,6 +113,9 @@ rqc_err rqci_note_write(const char *db_path, const char *dir, rqci_errbuf *err);
 // Reads and checks it: the note and the view's directory belong to this user, to root, or to the
 // database's owner. RQC_UNAVAILABLE, RQC_INVALID.
 rqc_err rqci_note_read(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err);
+// The database's view is in `dir` from now on: removes what it left in shared memory or beside the
+// database.
+void rqci_views_leave(const char *db_path, const char *dir);
 // Removes views in the same parent directory whose databases are gone.
 void rqci_views_sweep(const char *dir, const rqci_log *log);
 

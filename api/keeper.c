@@ -2,21 +2,38 @@
 // What happens by itself: the view follows commits, and once a second the house is kept.
 #include "api/engine.h"
 
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 
 // Time that one round may spend on compaction: writers wait for a chunk of it at most.
 #define COMPACT_MS 200
 
+// A view that lags tries to follow again, each time with all that waits: that takes longer and
+// longer, and writers wait for it. So the next attempt comes after so many times the last one.
+#define LAG_FACTOR 20
+#define LAG_MAX_MS 10000
+
 rqc_err rqci_committed(void *ctx, uint64_t head)
 {
     rqc_db *db = ctx;
     uint64_t seq = 0;
     pthread_mutex_lock(&db->apply);
+    const int64_t begun = rqci_now_ms();
+    if (atomic_load(&db->lagging) && begun < db->lag_until_ms) {
+        const rqc_err code = db->lag_code;
+        pthread_mutex_unlock(&db->apply);
+        return code;
+    }
     db->lag_why.text[0] = 0;
     rqc_err rc = rqci_view_apply(db->view, &db->source, &seq, &db->lag_why);
     if (rc == RQC_OK && seq < head)
         rc = RQC_UNAVAILABLE;
+    if (rc != RQC_OK) {
+        const int64_t now = rqci_now_ms(), wait = LAG_FACTOR * (now - begun);
+        db->lag_code = rc;
+        db->lag_until_ms = now + (wait < LAG_MAX_MS ? wait : LAG_MAX_MS);
+    }
     if (rc != RQC_OK && !atomic_exchange(&db->lagging, true))
         rqci_logf(&db->log, RQCI_WARN, "the view cannot follow, reads show an older position: %s",
                   *db->lag_why.text ? db->lag_why.text : rqci_err_text(rc));
@@ -100,7 +117,12 @@ rqc_err rqci_keeper_start(rqc_db *db, rqci_errbuf *err)
     if (got != RQC_OK)
         return got;
     db->retain = s.retain;
+    // The application's signals are for its own threads.
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
     const int rc = pthread_create(&db->keeper, NULL, keep_house, db);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (rc != 0)
         return rqci_fail(err, RQC_NO_MEMORY, "no thread for housekeeping: %s", strerror(rc));
     db->keeper_runs = true;

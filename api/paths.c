@@ -49,7 +49,7 @@ rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf
         return rqci_fail(err, errno == EACCES ? RQC_IO : RQC_INVALID, "%s: %s", path,
                          strerror(errno));
     struct stat st;
-    if (lstat(path, &st) == 0)
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) // a plain file was made meanwhile
         return rqci_fail(err, RQC_INVALID, "%s: a symbolic link to a file that does not exist",
                          path);
     const char *slash = strrchr(path, '/');
@@ -97,6 +97,32 @@ static void hash_text(const char *path, char ret_text[HASH_TEXT + 1])
         snprintf(ret_text + 2 * i, 3, "%02x", hash[i]);
 }
 
+// Where the database's view is in shared memory.
+static rqc_err shared_dir(const char *db_path, char ret[RQCI_PATH_MAX], rqci_errbuf *err)
+{
+    char name[HASH_TEXT + 48];
+    const int n = snprintf(name, sizeof name, "/reqcast-%lu/", (unsigned long)geteuid());
+    hash_text(db_path, name + n);
+    return join(ret, err, SHARED_MEMORY, name);
+}
+
+// What the view that is there already takes: it needs that room no more than once.
+static uint64_t taken(const char *db_path)
+{
+    char dir[RQCI_PATH_MAX], data[RQCI_PATH_MAX + 300];
+    uint64_t bytes = 0;
+    struct stat st;
+    DIR *d = shared_dir(db_path, dir, NULL) == RQC_OK ? opendir(dir) : NULL;
+    for (const struct dirent *e; d && (e = readdir(d));) {
+        snprintf(data, sizeof data, "%s/%s/data.mdb", dir, e->d_name);
+        if (lstat(data, &st) == 0 && S_ISREG(st.st_mode))
+            bytes += (uint64_t)st.st_blocks * 512;
+    }
+    if (d)
+        closedir(d);
+    return bytes;
+}
+
 // Says why there is not enough room, or returns true.
 static bool has_room(const char *db_path, char *why, size_t size)
 {
@@ -107,7 +133,8 @@ static bool has_room(const char *db_path, char *why, size_t size)
     }
     struct stat st;
     const uint64_t db = stat(db_path, &st) == 0 && st.st_size > 0 ? (uint64_t)st.st_size : 0;
-    const uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize, need = ROOM_FACTOR * db + ROOM_BYTES;
+    const uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize + taken(db_path),
+                   need = ROOM_FACTOR * db + ROOM_BYTES;
     if (room < need)
         snprintf(why, size, "%s has %llu MiB left, %llu MiB are wanted", SHARED_MEMORY,
                  (unsigned long long)(room >> 20), (unsigned long long)(need >> 20));
@@ -266,6 +293,18 @@ static bool database_gone(const char *note)
             return true;
     }
     return false;
+}
+
+void rqci_views_leave(const char *db_path, const char *dir)
+{
+    char place[RQCI_PATH_MAX], note[RQCI_PATH_MAX];
+    if (shared_dir(db_path, place, NULL) == RQC_OK && strcmp(place, dir) != 0) {
+        rqci_view_remove(place);
+        if (join(note, NULL, place, ".database") == RQC_OK)
+            (void)unlink(note);
+    }
+    if (join(place, NULL, db_path, ".rqc-view") == RQC_OK && strcmp(place, dir) != 0)
+        rqci_view_remove(place);
 }
 
 void rqci_views_sweep(const char *dir, const rqci_log *log)

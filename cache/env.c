@@ -15,6 +15,7 @@
 #define SMALLEST_MAP_BYTES (UINT64_C(1) << 20)
 #define MAX_READERS        1022u
 #define SIZE_TRIES         20 // a millisecond apart
+#define LOCK_BYTES         65536u
 
 static const char *const db_names[RQCI_DB_COUNT] = {"meta",   "id",  "http", "kids", "delta",
                                                     "method", "seq", "tomb", "ws"};
@@ -115,9 +116,9 @@ rqc_err rqci_env_fill(const rqci_env *e, rqci_errbuf *err)
     const rqc_err rc = sizes(e, &fd, &bytes, &wanted, err);
     if (rc != RQC_OK || bytes >= wanted)
         return rc;
-    return ftruncate(fd, (off_t)wanted) == 0
-               ? RQC_OK
-               : rqci_fail(err, RQC_IO, "view: size: %s", strerror(errno));
+    // Not a hole: to read one on a full tmpfs, as a copy does, is a SIGBUS.
+    const int why = posix_fallocate(fd, (off_t)bytes, (off_t)(wanted - bytes));
+    return why == 0 ? RQC_OK : rqci_lmdb_err(why, "size", err);
 }
 
 // A page behind the end of the file is a SIGBUS for whoever reads it. The owner fills the file
@@ -136,11 +137,42 @@ static rqc_err check_size(const rqci_env *e, const char *path, rqci_errbuf *err)
     return rqci_fail(err, RQC_UNAVAILABLE, "%s: data.mdb was cut", path);
 }
 
+// The lock file is memory that LMDB and every reader write to. LMDB only sets its size, and the
+// first touch of a page that a full tmpfs cannot give kills the process; so its bytes are written
+// before. They are as many as LMDB wants for MAX_READERS: it goes by the size that it finds.
+// Readers of other processes register in it, so it is writable for the group; the data is not.
+static rqc_err make_lock(const char *path, rqci_errbuf *err)
+{
+    static const uint8_t zeros[LOCK_BYTES];
+    char lock[4096];
+    const int n = snprintf(lock, sizeof lock, "%s/lock.mdb", path);
+    if (n < 0 || (size_t)n >= sizeof lock)
+        return rqci_fail(err, RQC_INVALID, "%s: path is too long", path);
+    // One that is there has all of its bytes. To open it here would be to drop, at close, the locks
+    // of this process on it.
+    const int fd = open(lock, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0 && errno == EEXIST)
+        return RQC_OK;
+    ssize_t wrote = -1;
+    if (fd >= 0 && fchmod(fd, 0660) == 0)
+        wrote = write(fd, zeros, sizeof zeros);
+    const int why = wrote < 0 ? errno : ENOSPC;
+    if (fd >= 0)
+        close(fd);
+    if (wrote == (ssize_t)sizeof zeros)
+        return RQC_OK;
+    (void)unlink(lock);
+    return rqci_lmdb_err(why, lock, err);
+}
+
 static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, uint64_t map_bytes,
                         rqci_errbuf *err)
 {
     const unsigned flags = MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD | (write ? 0 : MDB_RDONLY);
     uint64_t size = create && map_bytes == 0 ? DEFAULT_MAP_BYTES : map_bytes;
+    const rqc_err made = write ? make_lock(path, err) : RQC_OK;
+    if (made != RQC_OK)
+        return made;
     int rc = try_open(&e->env, path, flags, size);
     while (create && rc == ENOMEM && size / 2 >= SMALLEST_MAP_BYTES) {
         size /= 2; // a limited address space: a smaller map grows by a new generation later
@@ -148,14 +180,6 @@ static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, 
     }
     if (rc != 0)
         return rqci_lmdb_err(rc, path, err);
-    if (create) {
-        char lock[4096];
-        const int n = snprintf(lock, sizeof lock, "%s/lock.mdb", path);
-        // Readers of other processes register in the lock file, so it is writable for the group;
-        // the data is not.
-        if (n > 0 && (size_t)n < sizeof lock && chmod(lock, 0660) != 0)
-            return rqci_fail(err, RQC_IO, "%s: cannot set its mode", lock);
-    }
     const rqc_err whole = write ? rqci_env_fill(e, err) : check_size(e, path, err);
     return whole != RQC_OK ? whole : open_dbis(e, create, err);
 }

@@ -229,8 +229,8 @@ struct rqci_mirror {
     pthread_mutex_t lock;         // guards what follows
     dev_t dev;
     ino_t ino;
-    rqci_control *old[16]; // replaced pages, kept mapped until close
-    unsigned nold;
+    rqci_control **old; // replaced pages, kept mapped until close: sessions may still look at them
+    size_t nold;
 };
 
 struct rqci_reader {

@@ -8,7 +8,8 @@ static rqc_err code_of(int rc)
     switch (rc) {
     case MDB_MAP_FULL: return RQCI_MAP_FULL;
     case ENOSPC:
-    case EDQUOT: return RQC_NO_SPACE;
+    case EDQUOT:
+    case EFBIG: return RQC_NO_SPACE;
     case MDB_READERS_FULL: return RQC_BUSY;
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:

@@ -69,8 +69,9 @@ void rqci_mirror_close(rqci_mirror *m)
 {
     if (m == NULL)
         return;
-    for (unsigned i = 0; i < m->nold; i++)
+    for (size_t i = 0; i < m->nold; i++)
         rqci_control_unmap(m->old[i]);
+    free(m->old);
     rqci_control_unmap(atomic_load(&m->control));
     pthread_mutex_destroy(&m->lock);
     free(m->dir);
@@ -83,21 +84,29 @@ uint64_t rqci_mirror_seq(const rqci_mirror *m)
     return atomic_load_explicit(&c->seq, memory_order_acquire);
 }
 
+static void replace_control(rqci_mirror *m, const struct stat *st)
+{
+    rqci_control *c;
+    rqci_control **old = realloc(m->old, (m->nold + 1) * sizeof *old);
+    if (old == NULL)
+        return;
+    m->old = old;
+    if (rqci_control_map(m->dir, false, &c, NULL) != RQC_OK)
+        return;
+    m->old[m->nold++] = atomic_load(&m->control);
+    m->dev = st->st_dev;
+    m->ino = st->st_ino;
+    atomic_store(&m->control, c);
+}
+
 // The control page is another file when somebody removed the view's directory and the owner made it
 // again. Once a second is often enough.
 static void look_again(rqci_mirror *m)
 {
     struct stat st;
     pthread_mutex_lock(&m->lock);
-    rqci_control *c;
-    if (control_stat(m->dir, &st, NULL) == RQC_OK && (st.st_dev != m->dev || st.st_ino != m->ino) &&
-        m->nold < sizeof m->old / sizeof *m->old &&
-        rqci_control_map(m->dir, false, &c, NULL) == RQC_OK) {
-        m->old[m->nold++] = atomic_load(&m->control);
-        m->dev = st.st_dev;
-        m->ino = st.st_ino;
-        atomic_store(&m->control, c);
-    }
+    if (control_stat(m->dir, &st, NULL) == RQC_OK && (st.st_dev != m->dev || st.st_ino != m->ino))
+        replace_control(m, &st);
     atomic_store(&m->next_look_ms, now_ms() + LOOK_EVERY_MS);
     pthread_mutex_unlock(&m->lock);
 }
@@ -276,6 +285,14 @@ rqc_err rqci_lane_cursor(rqci_reader *r, int which, MDB_cursor **ret_cursor)
     return rc;
 }
 
+// One line for each session, below a title.
+static int count_line(const char *line, void *count)
+{
+    (void)line;
+    ++*(uint32_t *)count;
+    return 0;
+}
+
 void rqci_reader_sizes(rqci_reader *r, rqci_view_sizes *ret_sizes)
 {
     MDB_envinfo info = {0};
@@ -284,5 +301,8 @@ void rqci_reader_sizes(rqci_reader *r, rqci_view_sizes *ret_sizes)
         return;
     ret_sizes->used_bytes = ((uint64_t)info.me_last_pgno + 1) * 4096;
     ret_sizes->map_bytes = (uint64_t)info.me_mapsize;
-    ret_sizes->readers = info.me_numreaders;
+    // me_numreaders is how many there were at once at most.
+    uint32_t lines = 0;
+    (void)mdb_reader_list(r->env->env, count_line, &lines);
+    ret_sizes->readers = lines > 0 ? lines - 1 : 0;
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define PATH_BYTES        4096
@@ -75,6 +76,26 @@ static uint64_t sweep(const rqci_view *v, uint64_t keep, bool remove)
     }
     closedir(d);
     return highest;
+}
+
+void rqci_view_remove(const char *dir)
+{
+    rqci_view v = {.dir = (char *)(uintptr_t)dir};
+    char control[PATH_BYTES];
+    struct stat st;
+    const int n = snprintf(control, sizeof control, "%s/control", dir);
+    if (n < 0 || (size_t)n >= sizeof control || lstat(dir, &st) != 0 || !S_ISDIR(st.st_mode) ||
+        st.st_uid != geteuid())
+        return;
+    rqci_control *c;
+    if (lstat(control, &st) == 0 && rqci_control_map(dir, true, &c, NULL) == RQC_OK) {
+        atomic_store(&c->generation, 0);
+        atomic_store(&c->state, RQCI_CONTROL_NONE);
+        rqci_control_unmap(c);
+    }
+    sweep(&v, 0, true);
+    (void)unlink(control);
+    (void)rmdir(dir);
 }
 
 static rqc_err make_dir(const char *dir, rqci_errbuf *err)
@@ -207,6 +228,16 @@ static void switch_to(rqci_view *v, rqci_env *env, uint64_t generation, uint64_t
     sweep(v, generation, true);
 }
 
+// Says of a lack of room where it is. To be asked before anything is removed: LMDB calls a write
+// that was cut short an I/O error, and only a file system without room tells it from others.
+static rqc_err placed(const rqci_view *v, rqc_err rc, rqci_errbuf *err)
+{
+    struct statvfs fs;
+    if (rc == RQC_IO && statvfs(v->dir, &fs) == 0 && fs.f_bavail == 0)
+        rc = RQC_NO_SPACE;
+    return rc == RQC_NO_SPACE ? rqci_fail_within(err, rc, "%s: no room for the view", v->dir) : rc;
+}
+
 // An empty directory for the generation behind all that there are.
 static rqc_err new_gen(const rqci_view *v, uint64_t *ret_generation, char ret_path[PATH_BYTES],
                        rqci_errbuf *err)
@@ -233,6 +264,7 @@ static rqc_err rebuild(rqci_view *v, const rqci_source *src, const rqci_source_s
         rc = rqci_env_open(path, true, true, map, &env, err);
         if (rc == RQC_OK)
             rc = rqci_build(env, src, state, &v->opt, err);
+        rc = placed(v, rc, err);
         if (rc == RQC_OK) {
             memcpy(v->store_id, state->store_id, 16);
             v->term = state->term;
@@ -277,6 +309,7 @@ static rqc_err grow(rqci_view *v, rqci_errbuf *err)
         rc = rqci_wtxn_begin(&v->w, env, err);
     if (rc == RQC_OK)
         rc = rqci_wtxn_commit(&v->w);
+    rc = placed(v, rc, err);
     if (rc != RQC_OK) {
         rqci_env_close(env);
         remove_gen(path);
@@ -307,6 +340,7 @@ static rqc_err follow(rqci_view *v, const rqci_source *src, const rqci_source_st
     else
         rqci_wtxn_abort(&v->w);
     rqci_log_free(&log);
+    rc = placed(v, rc, err);
     if (rc == RQC_OK) {
         v->seq = state->head;
         atomic_store(&v->control->seq, state->head);

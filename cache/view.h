@@ -60,6 +60,10 @@ bool rqci_view_needs(rqci_view *v, const rqci_change *c, uint64_t horizon);
 // Removes stale readers of dead processes; cheap, call it about once a second.
 void rqci_view_tidy(rqci_view *v);
 
+// Removes a view that its owner left, if it belongs to this user. Readers that have it open find no
+// view at their next session, instead of one that stands still.
+void rqci_view_remove(const char *dir);
+
 // Marks the view clean and closes it. NULL-safe.
 void rqci_view_close(rqci_view *v);
 

@@ -5,6 +5,7 @@
 #include "persist/internal.h"
 
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #define WAL_LIMIT (UINT64_C(16) << 20)
@@ -39,20 +40,32 @@ bool rqci_checkpoint(rqci_store *s)
         pthread_mutex_unlock(&s->mu);
         return true;
     }
+    const bool again = s->ckpt_from > 0;
     s->ckpt_from = wal_bytes(s);
     s->ckpt_at_ms = now_ms();
     if ((rc & 0xff) != SQLITE_BUSY) {
         rqci_errbuf err = {{0}};
         (void)rqci_sqlite_err(s->db, rc, "checkpoint", &err);
-        rqci_logf(&s->log, RQCI_ERROR, "%s: %s", s->path, err.text);
+        rqci_logf(&s->log, again ? RQCI_DEBUG : RQCI_ERROR, "%s: %s", s->path, err.text);
     }
     return false;
+}
+
+// How large the -wal may become: no larger than what is free, or its content might not fit into the
+// database's file and nothing could empty it any more.
+static uint64_t limit(const rqci_store *s)
+{
+    struct statvfs fs;
+    if (statvfs(s->path, &fs) != 0 || fs.f_blocks == 0) // some file systems do not say
+        return WAL_LIMIT;
+    const uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return room < WAL_LIMIT ? room : WAL_LIMIT;
 }
 
 void rqci_checkpoint_maybe(rqci_store *s)
 {
     const uint64_t bytes = wal_bytes(s);
-    if (bytes < WAL_LIMIT)
+    if (bytes == 0 || bytes < limit(s))
         return;
     if (s->ckpt_from > 0 && bytes < s->ckpt_from + WAL_LIMIT && now_ms() < s->ckpt_at_ms + RETRY_MS)
         return;

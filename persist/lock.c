@@ -10,11 +10,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#define HOLDER_BYTES   128
+#define HOLDER_WAIT_MS 50
 
 static pthread_mutex_t list_mu = PTHREAD_MUTEX_INITIALIZER;
 static rqci_lock *list;
@@ -46,11 +51,10 @@ static void watch_forks(void)
     (void)pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
-// Who says to hold the lock: text of ours, but from a file that others may write.
-static rqc_err held(int fd, const char *db_path, rqci_errbuf *err)
+// Who says to hold the lock: text of ours, but from a file that others may write. Its length.
+static size_t read_holder(int fd, char who[HOLDER_BYTES])
 {
-    char who[128];
-    ssize_t n = pread(fd, who, sizeof who - 1, 0);
+    ssize_t n = pread(fd, who, HOLDER_BYTES - 1, 0);
     n = n < 0 ? 0 : n;
     for (ssize_t i = 0; i < n; i++) {
         if (who[i] == '\n')
@@ -59,6 +63,22 @@ static rqc_err held(int fd, const char *db_path, rqci_errbuf *err)
             who[i] = '?';
     }
     who[n] = '\0';
+    return (size_t)n;
+}
+
+// The new holder may not have written its name yet: then there is none, or that of the last one,
+// which is gone.
+static rqc_err held(int fd, const char *db_path, rqci_errbuf *err)
+{
+    char who[HOLDER_BYTES];
+    size_t n = read_holder(fd, who);
+    for (int i = 0; i < HOLDER_WAIT_MS; i++) {
+        const long pid = strtol(who, NULL, 10);
+        if (n > 0 && pid > 0 && (kill((pid_t)pid, 0) == 0 || errno != ESRCH))
+            break;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        n = read_holder(fd, who);
+    }
     return rqci_fail(err, RQC_BUSY, "%s is in use by process %s", db_path, n ? who : "unknown");
 }
 
@@ -76,7 +96,7 @@ static rqc_err take(int fd, const char *db_path, rqci_errbuf *err)
     // Whoever may write the database may own it.
     if (stat(db_path, &db) == 0)
         (void)fchmod(fd, db.st_mode & 0666);
-    char who[128];
+    char who[HOLDER_BYTES];
     const int n =
         snprintf(who, sizeof who, "%ld (%.64s)\n", (long)getpid(), program_invocation_short_name);
     if (ftruncate(fd, 0) != 0 || pwrite(fd, who, (size_t)n, 0) != n) {

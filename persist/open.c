@@ -97,6 +97,15 @@ static rqc_err init(const char *path, const rqci_store_options *opt, rqci_store 
     return RQC_OK;
 }
 
+// On a full disk a -wal that was left may be what fills it: then a checkpoint gives room.
+static rqc_err start_history(rqci_store *s, bool create, rqci_errbuf *err)
+{
+    rqc_err e = rqci_history_start(s, create, err);
+    if (e == RQC_NO_SPACE && rqci_checkpoint(s))
+        e = rqci_history_start(s, create, err);
+    return e == RQC_NO_SPACE || e == RQC_IO ? rqci_fail_within(err, e, "%s", s->path) : e;
+}
+
 static rqc_err open_owner(rqci_store *s, bool there, bool create, rqci_errbuf *err)
 {
     rqc_err e = rqci_lock_take(s->path, &s->lock, err);
@@ -104,7 +113,7 @@ static rqc_err open_owner(rqci_store *s, bool there, bool create, rqci_errbuf *e
         e = rqci_db_open(s->path, RQCI_DB_WRITE | (there ? 0u : (unsigned)RQCI_DB_CREATE),
                          s->busy_ms, &s->db, err);
     if (!e)
-        e = rqci_history_start(s, create, err);
+        e = start_history(s, create, err);
     if (!e)
         e = rqci_db_int_kept(s->db, "PRAGMA data_version", &s->data_version, &s->seen_data_version,
                              err);

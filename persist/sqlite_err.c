@@ -2,6 +2,28 @@
 #include "persist/sqlite_dep.h"
 
 #include <errno.h>
+#include <stdbool.h>
+
+// A full quota or a file at its size limit is a full disk to whoever reads the message.
+static bool lacks_room(int system_errno)
+{
+    return system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG;
+}
+
+// Before 3.42 SQLite does not keep the reason of a commit that failed, but its files do: that of
+// the database, and the -wal.
+static int errno_of(sqlite3 *db, int rc)
+{
+    int e = sqlite3_system_errno(db), main_errno = 0, wal_errno = 0;
+    sqlite3_file *wal = NULL;
+    if (e != 0 || rc != SQLITE_IOERR_WRITE)
+        return e;
+    (void)sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &main_errno);
+    if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal) == SQLITE_OK && wal &&
+        wal->pMethods)
+        (void)wal->pMethods->xFileControl(wal, SQLITE_FCNTL_LAST_ERRNO, &wal_errno);
+    return lacks_room(wal_errno) ? wal_errno : main_errno;
+}
 
 static rqc_err code_of(int rc, int system_errno)
 {
@@ -22,8 +44,7 @@ static rqc_err code_of(int rc, int system_errno)
     case SQLITE_NOTADB:
     case SQLITE_FORMAT: return RQC_CORRUPT;
     case SQLITE_IOERR:
-        // A full quota or a file at its size limit is a full disk to whoever reads the message.
-        if (system_errno == ENOSPC || system_errno == EDQUOT || system_errno == EFBIG)
+        if (lacks_room(system_errno))
             return RQC_NO_SPACE;
         return rc == SQLITE_IOERR_NOMEM ? RQC_NO_MEMORY : RQC_IO;
     case SQLITE_CANTOPEN:
@@ -35,7 +56,7 @@ static rqc_err code_of(int rc, int system_errno)
 
 rqc_err rqci_sqlite_err(sqlite3 *db, int rc, const char *what, rqci_errbuf *err)
 {
-    const rqc_err code = code_of(rc, db ? sqlite3_system_errno(db) : 0);
+    const rqc_err code = code_of(rc, db ? errno_of(db, rc) : 0);
     if (code == RQC_OK)
         return RQC_OK;
     // The connection's text is more exact than the code's, but only while it speaks of the same

@@ -161,6 +161,8 @@ static void finish(rqci_store *s, rqci_job *first, bool visible)
     for (rqci_job *j = first; j; j = j->next) {
         jobs++;
         failed += j->err != RQC_OK;
+        if (j->err == RQC_NO_SPACE || j->err == RQC_IO) // whoever reads it must find the disk
+            (void)rqci_fail_within(&j->detail, j->err, "%s", s->path);
         if (j->err)
             j->seq = s->head;
         else

@@ -43,6 +43,7 @@ extern char **environ;
 static char fault_disk[FAULT_PATH],
     fault_memory[FAULT_PATH]; // the test's folders: on a disk, in shared memory
 static pid_t fault_parent;
+static void (*fault_before_removal)(void); // unmounts what is in the folders
 
 // ---- Time and chance ----------------------------------------------------------------------------
 
@@ -241,6 +242,8 @@ static inline void fault_end(void)
             (void)waitpid(fault_pids[i], NULL, 0);
             fault_pids[i] = 0;
         }
+    if (fault_before_removal)
+        fault_before_removal();
     if (*fault_disk)
         fault_remove(fault_disk);
     if (*fault_memory)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The view's map is full: it grows into a new generation, while threads and another process read
 // it.
-#include "api/reqcast.h"
+#include "api/engine.h"
+#include "cache/internal.h"
 #include "tests/tap.h"
 
 #include <errno.h>
@@ -133,6 +134,44 @@ static int attached(int stop_fd)
     return good ? 0 : 1;
 }
 
+static void remove_views(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s/reqcast-*", folder);
+    if (system(command) != 0)
+        bail("%s", command);
+}
+
+// One attached handle, and a view whose folder goes again and again: it finds each new one.
+static void test_replaced_often(uint32_t before)
+{
+    rqc_db *other, *db;
+    rqc_read *r;
+    uint64_t count = before;
+    unsigned right = 0;
+    if (rqc_attach(path, NULL, &other, NULL) != RQC_OK || rqc_read_new(other, &r, NULL) != RQC_OK)
+        bail("attach");
+    for (uint32_t i = 1; i <= 40; i++) {
+        rqc_txn *t;
+        remove_views();
+        db = open_owner(0);
+        if (rqc_txn_new(db, &t, NULL) != RQC_OK)
+            bail("transaction");
+        put_pair(t, before + i);
+        if (rqc_commit(t, NULL) != RQC_OK)
+            bail("commit: %s", rqc_txn_error(t));
+        atomic_store(&other->mirror->mirror->next_look_ms, 0); // without the wait of a second
+        right += rqc_read_begin(r) == RQC_OK &&
+                 rqc_count(r, workspace, RQC_ANY_TIME, &count) == RQC_OK && count == before + i;
+        rqc_read_end(r);
+        rqc_txn_free(t);
+        rqc_close(db);
+    }
+    is(right, 40u, "an attached handle finds a view that is replaced time after time");
+    rqc_read_free(r);
+    rqc_close(other);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3) { // the role of the other process
@@ -196,15 +235,13 @@ int main(int argc, char **argv)
     rqc_txn_free(t);
     rqc_close(db);
     // A build that starts with a map far too small grows too.
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s/reqcast-*", folder);
-    if (system(command) != 0)
-        bail("%s", command);
+    remove_views();
     db = open_owner(1 << 20);
     ok(rqc_verify(db, 0, NULL, NULL, &v, NULL) == RQC_OK && v.differences == 0 &&
            v.records == 1 + 2 * (uint64_t)total,
        "built anew from a map of 1 MiB");
     rqc_close(db);
+    test_replaced_often(total);
     nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return tap_done();
 }
