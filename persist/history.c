@@ -212,7 +212,13 @@ static rqc_err write_facts(rqci_store *s, rqci_facts *f, uint64_t head, bool fre
     memcpy(side.store_id, f->store_id, 16);
     if (!fresh)
         memcpy(side.nonce, f->nonce, 16);
-    rqc_err e = random_id(f->nonce, err);
+    // The side file is durable before our commit is: it must not tell of what another program
+    // committed without waiting for the disk, or a power cut makes the database look older.
+    rqc_err e = RQC_OK;
+    if (head > atomic_load(&s->durable_head))
+        e = rqci_db_sync(s->db, err);
+    if (!e)
+        e = random_id(f->nonce, err);
     if (e)
         return e;
     memcpy(side.next, f->nonce, 16);
