@@ -418,6 +418,44 @@ RQC_API void rqc_close(rqc_db *db);
 // RQC_READ_ONLY when attached.
 RQC_API rqc_err rqc_sync(rqc_db *db, rqc_error *err);
 
+// ---- Waiting
+// ------------------------------------------------------------------------------------------------------
+// For owners and for attached handles alike. Writers never wait for whoever waits or watches.
+
+// The position that the view shows now, without a session and without a lock: a few loads from
+// shared memory, fit for a loop. A session that begins afterwards sees at least this. All zero
+// where there is no view now. Any thread.
+RQC_API rqc_position rqc_position_now(rqc_db *db);
+
+#define RQC_WAIT_MS_MAX 3600000u // longest time to wait: an hour
+
+// Returns when the view shows `position` or more: what a write returned in another process, or
+// {seq + 1} for the next change. A position with term 0 counts by its seq alone. *ret_position (may
+// be NULL) is what the view shows then. timeout_ms 0 only looks. Any number of threads; no session
+// is held.
+// RQC_TIMEOUT: the view does not show it yet. RQC_FUTURE: nor has the database come so far (only
+// the owner knows that; an attached handle says RQC_TIMEOUT). RQC_EPOCH_CHANGED, at once: it
+// belongs to another history. RQC_INVALID: no position, or a time beyond RQC_WAIT_MS_MAX.
+RQC_API rqc_err rqc_wait(rqc_db *db, const rqc_position *position, uint32_t timeout_ms,
+                         rqc_position *ret_position, rqc_error *err);
+
+// For event loops: a file descriptor that becomes readable when the view's position moves, when its
+// history changes, and when a view goes or comes. Moves that come close together are one. It may be
+// readable without a move. One thread at a time per watch.
+typedef struct rqc_watch rqc_watch;
+#define RQC_WATCH_MAX 1024u // watches of one handle
+
+// What moves after this call makes it readable. The first watch of a handle starts a thread that
+// sleeps until the view moves. RQC_TOO_LARGE (too many), RQC_NO_MEMORY (also of descriptors or
+// threads).
+RQC_API rqc_err rqc_watch_new(rqc_db *db, rqc_watch **ret_watch, rqc_error *err);
+// Before rqc_close; closes the descriptor.
+RQC_API void rqc_watch_free(rqc_watch *w);
+// For poll, select and epoll alone: it must be neither read nor closed. Valid until rqc_watch_free.
+RQC_API int rqc_watch_fd(const rqc_watch *w);
+// Makes it quiet until the next move, and returns the position after that.
+RQC_API rqc_position rqc_watch_clear(rqc_watch *w);
+
 // ---- Reads
 // --------------------------------------------------------------------------------------------------------
 
@@ -632,9 +670,9 @@ RQC_API const char *rqc_txn_error(const rqc_txn *t); // detail of its last failu
 // row with this id. Add: leaves a row that is there alone.
 RQC_API rqc_err rqc_put(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
 RQC_API rqc_err rqc_add(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
-// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to the time of the commit unless given. The
-// commit fails with RQC_NOT_FOUND when there is no such row, and with RQC_CHANGED when if_seq is
-// not 0 and the row changed after it.
+// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to the time of the commit
+// unless given. The commit fails with RQC_NOT_FOUND when there is no such row, and with RQC_CHANGED
+// when if_seq is not 0 and the row changed after it.
 RQC_API rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row,
                           uint64_t if_seq);
 // Delete: with everything that hangs on it. The commit fails with RQC_NOT_FOUND when there is no

@@ -273,6 +273,14 @@ rqc_err rqci_store_value(rqci_store *s, uint8_t entity, const uint8_t id[16], in
     return code;
 }
 
+void rqci_store_head(rqci_store *s, uint32_t *ret_term, uint64_t *ret_head)
+{
+    pthread_mutex_lock(&s->mu);
+    *ret_term = s->facts.term;
+    *ret_head = s->head;
+    pthread_mutex_unlock(&s->mu);
+}
+
 static uint64_t file_bytes(const char *path)
 {
     struct stat st;

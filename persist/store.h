@@ -15,12 +15,11 @@
 typedef struct rqci_store rqci_store;
 
 enum {
-    RQCI_WRITE_PUT = 1, // insert, or replace every column of the row with this id; ABSENT columns
-                        // take their default
-    RQCI_WRITE_ADD = 2, // insert; does nothing when the id is there already
-    RQCI_WRITE_PATCH =
-        3, // change the columns that are not ABSENT, and the update time: to now when it is ABSENT.
-           // RQC_NOT_FOUND when there is no such row
+    RQCI_WRITE_PUT = 1,   // insert, or replace every column of the row with this id; ABSENT columns
+                          // take their default
+    RQCI_WRITE_ADD = 2,   // insert; does nothing when the id is there already
+    RQCI_WRITE_PATCH = 3, // change the columns that are not ABSENT, and the update time: to now
+                          // when it is ABSENT. RQC_NOT_FOUND when there is no such row
     RQCI_WRITE_DELETE = 4 // RQC_NOT_FOUND when there is no such row
 };
 
@@ -115,6 +114,9 @@ rqc_err rqci_store_compact(rqci_store *s, bool (*keep)(void *ctx, const rqci_cha
 // The horizon that belongs to a head: a multiple of retain / 4, at least retain behind the head; 0
 // while the head is below that.
 uint64_t rqci_horizon(uint64_t head, uint64_t retain);
+
+// Term and highest position of the database, as far as the owner knows it. Any thread.
+void rqci_store_head(rqci_store *s, uint32_t *ret_term, uint64_t *ret_head);
 
 typedef struct rqci_store_stats {
     uint8_t store_id[16];
