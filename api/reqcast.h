@@ -679,12 +679,26 @@ RQC_API rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], c
 // such row.
 RQC_API rqc_err rqc_delete(rqc_txn *t, rqc_entity entity, const uint8_t id[16], uint64_t if_seq);
 
+// Idempotency: a request that may be sent twice. With a key the commit also stores, in the same
+// transaction, what was asked for (a hash of the writes, in their order, as they were given: ids,
+// fields and if_seq) and the result. A commit with a key that was used returns the stored result
+// and writes nothing, where the writes are the same (rqc_result.replayed); else RQC_CONFLICT.
+// Failed commits leave no key. len 1 to RQC_KEY_MAX bytes of any value, copied; len 0 takes the key
+// away again. A commit that succeeds takes it away, too. RQC_INVALID. A key is kept for
+// RQC_KEY_SECONDS, across restarts and crashes, unless RQC_KEYS_MAX newer ones were used; after
+// that it is as if it was never used.
+#define RQC_KEY_MAX     255u
+#define RQC_KEY_SECONDS 86400u
+#define RQC_KEYS_MAX    100000u
+RQC_API rqc_err rqc_txn_key(rqc_txn *t, const void *key, size_t len);
+
 typedef struct rqc_result {
     rqc_position position; // everything of this transaction is at or below it
     uint64_t written;      // rows inserted or changed
     uint64_t skipped;      // adds whose id was there
     uint64_t deleted;      // rows deleted, cascades counted
     int visible;           // 0: durable, but the view lags and will show it later
+    int replayed;          // 1: the rest is what a commit with the same key returned before
 } rqc_result;
 
 // Returns when the transaction is durable and, normally, visible. On success the transaction is

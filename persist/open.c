@@ -190,9 +190,9 @@ static void close_writer(rqci_store *s)
     }
     rqci_store_rollback(s);
     rqci_sql_clear(&s->sql);
-    sqlite3_stmt **const list[] = {&s->begin,       &s->commit,    &s->savepoint,    &s->release,
-                                   &s->rollback_to, &s->version,   &s->data_version, &s->nonce,
-                                   &s->head_stmt,   &s->facts_stmt};
+    sqlite3_stmt **const list[] = {&s->begin,       &s->commit,     &s->savepoint,    &s->release,
+                                   &s->rollback_to, &s->version,    &s->data_version, &s->nonce,
+                                   &s->head_stmt,   &s->facts_stmt, &s->key_find,     &s->key_add};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         rqci_db_finalize(list[i]);
     sqlite3_close_v2(s->db);

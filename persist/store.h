@@ -38,13 +38,19 @@ typedef struct rqci_write {
 typedef struct rqci_job {
     const rqci_write *writes;
     size_t nwrites;
+    const void *key; // idempotency key, with key_len 0: none; a job whose key was used for the same
+    size_t key_len;  // request does nothing and has the results of then
+    uint8_t request[16];                // rqci_writes_hash, with a key
     void (*done)(struct rqci_job *job); // called once, on the writer thread, after commit and
                                         // committed(); must not block
     void *ctx;
     // Results, valid in and after done():
     rqc_err err; // RQC_OK: durable. Another code: nothing of this job was stored
     rqci_errbuf detail;
-    size_t failed;    // index of the write that failed, nwrites when none is to blame
+    size_t failed;        // index of the write that failed, nwrites when none is to blame
+    uint8_t store_id[16]; // history that seq belongs to
+    uint32_t term;
+    bool replayed;    // the results are those of an earlier job with this key
     uint64_t seq;     // position after this job (unchanged head when the job changed nothing)
     uint64_t written; // rows inserted or changed by its puts, adds and patches
     uint64_t skipped; // adds whose id was there
@@ -104,6 +110,14 @@ void rqci_store_source(rqci_store *s, rqci_source *ret_source);
 // connection, serialised).
 rqc_err rqci_store_value(rqci_store *s, uint8_t entity, const uint8_t id[16], int field,
                          rqci_buf *out, rqci_errbuf *err);
+
+// XXH3-128 of writes, as docs/format.md has it.
+void rqci_writes_hash(const rqci_write *writes, size_t n, uint8_t ret_hash[16]);
+// Forgets the oldest idempotency keys: those older than RQCI_KEYS_SECONDS, and all but the newest
+// RQCI_KEYS_MAX; a chunk of them. `now` in UNIX seconds. *ret_more: call it again.
+#define RQCI_KEYS_SECONDS 86400
+#define RQCI_KEYS_MAX     100000
+rqc_err rqci_store_forget_keys(rqci_store *s, int64_t now, bool *ret_more, rqci_errbuf *err);
 
 // Deletes rows of change_log with seq ≤ the horizon for which keep() is false, never the highest
 // row; a chunk of at most 2,000 rows examined per call, so that writers wait only shortly. keep()
