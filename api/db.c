@@ -212,6 +212,8 @@ static rqc_err db_new(const char *path, const rqc_options *o, bool owner, rqc_db
     pthread_mutex_init(&db->apply, NULL);
     pthread_mutex_init(&db->lock, NULL);
     pthread_mutex_init(&db->watching.lock, NULL);
+    pthread_mutex_init(&db->completions.lock, NULL);
+    db->completions.fd = -1;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -328,6 +330,7 @@ void rqc_close(rqc_db *db)
     rqci_watching_stop(db);
     rqci_keeper_stop(db);
     rqci_store_close(db->store);
+    rqci_completions_end(db);
     rqci_view_close(db->view);
     while (db->mirror) {
         rqci_mirror_ref *past = db->mirror->past;
@@ -338,6 +341,7 @@ void rqc_close(rqc_db *db)
     pthread_mutex_destroy(&db->apply);
     pthread_mutex_destroy(&db->lock);
     pthread_mutex_destroy(&db->watching.lock);
+    pthread_mutex_destroy(&db->completions.lock);
     free(db->path);
     free(db);
 }

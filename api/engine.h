@@ -43,6 +43,14 @@ typedef struct rqci_watching {
     _Atomic bool stop, ended;
 } rqci_watching;
 
+// Completions of asynchronous commits that nobody fetched yet (commit.c).
+typedef struct rqci_completions {
+    pthread_mutex_t lock; // guards first, last, fd
+    rqc_txn *first, *last;
+    int fd; // readable while there are any; -1: nobody asked for it
+    _Atomic uint32_t in_flight;
+} rqci_completions;
+
 struct rqc_db {
     bool owner;
     unsigned forks; // forks of this process when it was opened
@@ -76,6 +84,7 @@ struct rqc_db {
     uint64_t compacted; // horizon up to which the log was compacted; keeper's own
 
     rqci_watching watching;
+    rqci_completions completions;
 };
 
 struct rqc_read {
@@ -107,6 +116,9 @@ rqci_mirror_ref *rqci_mirror_ref_take(rqc_db *db, uint64_t *ret_mirrors);
 rqc_err rqci_mirror_find(rqc_db *db, rqci_errbuf *err);
 // The store to read from: the owner's, or one opened for reading.
 rqc_err rqci_reading_store(rqc_db *db, rqci_store **ret_store, rqci_errbuf *err);
+
+// commit.c: gives up what nobody fetched; when the store is closed.
+void rqci_completions_end(rqc_db *db);
 
 // watch.c
 void rqci_watching_stop(rqc_db *db);

@@ -705,6 +705,36 @@ typedef struct rqc_result {
 // empty again. On failure it keeps its writes.
 RQC_API rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result);
 
+// A commit that nobody waits for. Between rqc_commit_async and its completion the transaction is in
+// flight: it belongs to the library, and every call on it but rqc_txn_free is refused with
+// RQC_INVALID.
+typedef struct rqc_completion {
+    rqc_txn *txn; // the caller's again: empty when code is RQC_OK, else with its writes
+    void *ctx;
+    rqc_err code;      // what rqc_commit would have returned; rqc_txn_error has the detail
+    rqc_result result; // valid with RQC_OK
+} rqc_completion;
+typedef void rqc_completed_fn(const rqc_completion *c);
+
+#define RQC_IN_FLIGHT_MAX 65536u // transactions in flight of one handle
+
+// Submits the transaction. When that succeeds there is exactly one completion, in the order of the
+// calls: `completed` is called with it on an internal thread, where all commits wait for it: it
+// must not block and not call rqc_commit, rqc_sync, rqc_verify, rqc_prune or rqc_close, but may
+// free the transaction, fill it and submit it again. With completed NULL it is fetched by
+// rqc_completions_next. Freeing a transaction in flight lets it go: it is stored all the same, and
+// there is no completion (of one with a callback, unless that runs already). RQC_BUSY (too many in
+// flight), RQC_CLOSED, RQC_INVALID, RQC_TOO_LARGE: nothing was submitted.
+// rqc_close waits until all of them are stored, and calls the callbacks; completions that were not
+// fetched are then given up with their transactions.
+RQC_API rqc_err rqc_commit_async(rqc_txn *t, rqc_completed_fn *completed, void *ctx);
+
+// The oldest completion that was not fetched; RQC_NOT_FOUND when there is none now. Any thread.
+RQC_API rqc_err rqc_completions_next(rqc_db *db, rqc_completion *ret_completion);
+// A descriptor that is readable while there is one, for poll, select and epoll alone. It is the
+// handle's, until rqc_close. RQC_NO_MEMORY (no descriptors), RQC_READ_ONLY.
+RQC_API rqc_err rqc_completions_fd(rqc_db *db, int *ret_fd, rqc_error *err);
+
 // ---- Verify and stats
 // ---------------------------------------------------------------------------------------------
 

@@ -20,6 +20,9 @@ struct rqc_txn {
     size_t key_len;
     rqci_job job; // while it is committed
     _Atomic int state;
+    rqc_completed_fn *completed; // NULL: to the queue
+    rqc_completion completion;
+    rqc_txn *next; // in the queue
     rqci_errbuf err;
 };
 
