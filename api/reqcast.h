@@ -735,6 +735,35 @@ RQC_API rqc_err rqc_completions_next(rqc_db *db, rqc_completion *ret_completion)
 // handle's, until rqc_close. RQC_NO_MEMORY (no descriptors), RQC_READ_ONLY.
 RQC_API rqc_err rqc_completions_fd(rqc_db *db, int *ret_fd, rqc_error *err);
 
+// ---- Runs
+// ---------------------------------------------------------------------------------------------------------
+
+typedef struct rqc_prune_options {
+    size_t size;          // sizeof(rqc_prune_options), set by RQC_PRUNE_OPTIONS_INIT
+    int64_t keep;         // the newest so many snapshots of each request stay; -1: none for that
+    int64_t older_than_s; // only what was made longer ago goes, in seconds; -1: whatever its age
+} rqc_prune_options;
+#define RQC_PRUNE_OPTIONS_INIT            \
+    {                                     \
+        sizeof(rqc_prune_options), -1, -1 \
+    }
+#define RQC_AGE_MAX_S INT64_C(4000000000) // longest age
+
+typedef struct rqc_pruned {
+    uint64_t snapshots;    // of runs that were removed
+    uint64_t versions;     // that named them
+    uint64_t deleted;      // rows in all: these, children, responses
+    rqc_position position; // after it
+} rqc_pruned;
+
+// Removes old snapshots of runs (requests with is_snapshot) from a workspace, with their children
+// and responses and the versions that name them. Where both limits are given, only what is beyond
+// both goes. In many transactions, so that other writers wait shortly only: what was removed before
+// a failure stays removed. ret_pruned may be NULL. RQC_INVALID (neither limit is given …), RQC_BUSY
+// (others delete the same all the time), RQC_READ_ONLY.
+RQC_API rqc_err rqc_prune(rqc_db *db, const uint8_t workspace[16], const rqc_prune_options *opt,
+                          rqc_pruned *ret_pruned, rqc_error *err);
+
 // ---- Verify and stats
 // ---------------------------------------------------------------------------------------------
 

@@ -119,6 +119,16 @@ void rqci_writes_hash(const rqci_write *writes, size_t n, uint8_t ret_hash[16]);
 #define RQCI_KEYS_MAX     100000
 rqc_err rqci_store_forget_keys(rqci_store *s, int64_t now, bool *ret_more, rqci_errbuf *err);
 
+// Snapshots of runs in a workspace, as rqci_snapshot_ref appended to out, in order of id: all but
+// the newest `keep` of each request (-1: all), and of these only the ones that were made before
+// that UNIX second (INT64_MAX: whenever; snapshots without a time are not old).
+typedef struct rqci_snapshot_ref {
+    uint8_t id[16];
+    bool version; // there is a version with this id
+} rqci_snapshot_ref;
+rqc_err rqci_store_old_snapshots(rqci_store *s, const uint8_t workspace[16], int64_t keep,
+                                 int64_t before, rqci_buf *out, rqci_errbuf *err);
+
 // Deletes rows of change_log with seq ≤ the horizon for which keep() is false, never the highest
 // row; a chunk of at most 2,000 rows examined per call, so that writers wait only shortly. keep()
 // is called on the calling thread. *ret_more is false when the horizon is reached.
