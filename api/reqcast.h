@@ -738,6 +738,36 @@ RQC_API rqc_err rqc_completions_fd(rqc_db *db, int *ret_fd, rqc_error *err);
 // ---- Runs
 // ---------------------------------------------------------------------------------------------------------
 
+// What is known of a run besides the request. Rows are as for rqc_put; the fields that name their
+// owner are set by rqc_snapshot, created_at too unless it is given.
+typedef struct rqc_run {
+    size_t size;               // sizeof(rqc_run), set by RQC_RUN_INIT
+    const char *version_name;  // one of its kind for the request; NULL: "v" and UNIX nanoseconds
+    const char *description;   // of the version; NULL: empty
+    const uint8_t *created_by; // 16 bytes, a row of users; NULL: nobody
+    int64_t at;                // UNIX seconds, created_at and updated_at of all rows; 0: now
+    const rqc_value *response; // RQC_HTTP_RESPONSE_NFIELDS values; NULL: none
+    const rqc_value (*headers)[RQC_HTTP_RESPONSE_HEADER_NFIELDS]; // of the response
+    size_t nheaders;
+    const rqc_value (*asserts)[RQC_HTTP_RESPONSE_ASSERT_NFIELDS]; // what they came to
+    size_t nasserts;
+} rqc_run;
+#define RQC_RUN_INIT                                                 \
+    {                                                                \
+        sizeof(rqc_run), NULL, NULL, NULL, 0, NULL, NULL, 0, NULL, 0 \
+    }
+
+// Adds the snapshot of a run to a transaction: a copy of the request as it resolves at the
+// session's position (base with at most one delta, NULL: the base itself) and of its children in
+// their effective order, disabled ones too, under new ids; a version of the request that was run
+// (delta, or base) with the snapshot's id, *ret_version; and the response, owned by the snapshot.
+// Large values are read from SQLite: RQC_CHANGED when the session's are gone. The session is of the
+// same handle and begun; nothing is written before rqc_commit. run may be NULL. On failure the
+// transaction is as it was. RQC_NOT_FOUND (base or delta), RQC_INVALID, RQC_EXPIRED, and what
+// rqc_put returns.
+RQC_API rqc_err rqc_snapshot(rqc_txn *t, rqc_read *r, const uint8_t base[16], const uint8_t *delta,
+                             const rqc_run *run, uint8_t ret_version[16]);
+
 typedef struct rqc_prune_options {
     size_t size;          // sizeof(rqc_prune_options), set by RQC_PRUNE_OPTIONS_INIT
     int64_t keep;         // the newest so many snapshots of each request stay; -1: none for that
