@@ -113,7 +113,7 @@ static void fill(rqc_db *db)
     put_base(t, a, sdb_workspace, false, 1);
     put_base(t, b, sdb_workspace, false, 1);
     for (unsigned n = 0; n < 3; n++)
-        put_run(t, n, sdb_workspace, a, NOW - (10 - n) * DAY);
+        put_run(t, n, sdb_workspace, a, NOW - (10 - n) * DAY + DAY / 2);
     put_run(t, 3, sdb_workspace, a, (NOW - 5 * DAY) * 1000);
     put_run(t, 4, sdb_workspace, a, 0);
     for (unsigned n = 5; n < 8; n++)
