@@ -115,11 +115,11 @@ static rqc_err mirror_ref_new(rqc_db *db, const char *dir, rqci_errbuf *err)
     }
     ref->refs = 1;
     pthread_mutex_lock(&db->lock);
-    rqci_mirror_ref *old = db->mirror;
+    ref->past = db->mirror;
     db->mirror = ref;
+    atomic_store(&db->shown, ref->mirror);
     atomic_fetch_add(&db->mirrors, 1);
     pthread_mutex_unlock(&db->lock);
-    rqci_mirror_ref_drop(db, old);
     return RQC_OK;
 }
 
@@ -211,6 +211,9 @@ static rqc_err db_new(const char *path, const rqc_options *o, bool owner, rqc_db
                                source_row, source_scan,  source_count};
     pthread_mutex_init(&db->apply, NULL);
     pthread_mutex_init(&db->lock, NULL);
+    pthread_mutex_init(&db->watching.lock, NULL);
+    pthread_mutex_init(&db->completions.lock, NULL);
+    db->completions.fd = -1;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -325,13 +328,21 @@ void rqc_close(rqc_db *db)
     // The threads and locks of the parent do not exist in a child: all it could do here is harm.
     if (!db || rqci_forked(db))
         return;
+    rqci_watching_stop(db);
     rqci_keeper_stop(db);
     rqci_store_close(db->store);
+    rqci_completions_end(db);
     rqci_view_close(db->view);
-    rqci_mirror_ref_drop(db, db->mirror);
+    while (db->mirror) {
+        rqci_mirror_ref *past = db->mirror->past;
+        rqci_mirror_ref_drop(db, db->mirror);
+        db->mirror = past;
+    }
     pthread_cond_destroy(&db->wake);
     pthread_mutex_destroy(&db->apply);
     pthread_mutex_destroy(&db->lock);
+    pthread_mutex_destroy(&db->watching.lock);
+    pthread_mutex_destroy(&db->completions.lock);
     free(db->path);
     free(db);
 }

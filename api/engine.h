@@ -28,8 +28,28 @@
 typedef struct rqci_mirror_ref {
     rqci_mirror *mirror;
     char *dir;
-    unsigned refs; // sessions, and 1 for being current; guarded by rqc_db.lock
+    unsigned refs;                // sessions, and 1 of the handle; guarded by rqc_db.lock
+    struct rqci_mirror_ref *past; // the one that was current before
 } rqci_mirror_ref;
+
+// One thread for all watches of a handle, from the first one on (watch.c).
+typedef struct rqci_watching {
+    pthread_mutex_t lock;
+    rqc_watch *first; // guarded by lock
+    size_t n;
+    rqci_shown seen; // the thread's own, once it runs
+    pthread_t thread;
+    bool runs;
+    _Atomic bool stop, ended;
+} rqci_watching;
+
+// Completions of asynchronous commits that nobody fetched yet (commit.c).
+typedef struct rqci_completions {
+    pthread_mutex_t lock; // guards first, last, fd
+    rqc_txn *first, *last;
+    int fd; // readable while there are any; -1: nobody asked for it
+    _Atomic uint32_t in_flight;
+} rqci_completions;
 
 struct rqc_db {
     bool owner;
@@ -52,9 +72,11 @@ struct rqc_db {
     int64_t lag_until_ms; // when it tries to follow again
 
     pthread_mutex_t lock;
-    rqci_source_state state;  // newest seen by the source
-    rqci_mirror_ref *mirror;  // current one
-    _Atomic uint64_t mirrors; // how many there were: sessions notice a new one
+    rqci_source_state state; // newest seen by the source
+    rqci_mirror_ref *mirror; // current one, and through it all before: they stay until close, so
+                             // that whoever only looks at a position needs no lock
+    _Atomic(rqci_mirror *) shown; // of the current one
+    _Atomic uint64_t mirrors;     // how many there were: sessions notice a new one
     _Atomic int64_t next_look_ms;
 
     pthread_t keeper;
@@ -62,6 +84,9 @@ struct rqc_db {
     bool stop; // guarded by lock
     pthread_cond_t wake;
     uint64_t compacted; // horizon up to which the log was compacted; keeper's own
+
+    rqci_watching watching;
+    rqci_completions completions;
 };
 
 struct rqc_read {
@@ -93,6 +118,12 @@ rqci_mirror_ref *rqci_mirror_ref_take(rqc_db *db, uint64_t *ret_mirrors);
 rqc_err rqci_mirror_find(rqc_db *db, rqci_errbuf *err);
 // The store to read from: the owner's, or one opened for reading.
 rqc_err rqci_reading_store(rqc_db *db, rqci_store **ret_store, rqci_errbuf *err);
+
+// commit.c: gives up what nobody fetched; when the store is closed.
+void rqci_completions_end(rqc_db *db);
+
+// watch.c
+void rqci_watching_stop(rqc_db *db);
 
 // keeper.c
 rqc_err rqci_keeper_start(rqc_db *db, rqci_errbuf *err);

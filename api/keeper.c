@@ -87,6 +87,18 @@ static void compact(rqc_db *db)
               (unsigned long long)horizon);
 }
 
+static void forget_keys(rqc_db *db)
+{
+    rqci_errbuf detail = {""};
+    bool more = true;
+    rqc_err rc = RQC_OK;
+    while (rc == RQC_OK && more && !stopped(db))
+        rc = rqci_store_forget_keys(db->store, (int64_t)time(NULL), &more, &detail);
+    if (rc != RQC_OK && rc != RQC_BUSY)
+        rqci_logf(&db->log, RQCI_WARN, "old idempotency keys could not be forgotten: %s",
+                  detail.text);
+}
+
 static void *keep_house(void *arg)
 {
     rqc_db *db = arg;
@@ -107,6 +119,7 @@ static void *keep_house(void *arg)
         if (atomic_load(&db->lagging))
             (void)rqci_committed(db, 0);
         compact(db);
+        forget_keys(db);
     }
 }
 

@@ -418,6 +418,44 @@ RQC_API void rqc_close(rqc_db *db);
 // RQC_READ_ONLY when attached.
 RQC_API rqc_err rqc_sync(rqc_db *db, rqc_error *err);
 
+// ---- Waiting
+// ------------------------------------------------------------------------------------------------------
+// For owners and for attached handles alike. Writers never wait for whoever waits or watches.
+
+// The position that the view shows now, without a session and without a lock: a few loads from
+// shared memory, fit for a loop. A session that begins afterwards sees at least this. All zero
+// where there is no view now. Any thread.
+RQC_API rqc_position rqc_position_now(rqc_db *db);
+
+#define RQC_WAIT_MS_MAX 3600000u // longest time to wait: an hour
+
+// Returns when the view shows `position` or more: what a write returned in another process, or
+// {seq + 1} for the next change. A position with term 0 counts by its seq alone. *ret_position (may
+// be NULL) is what the view shows then. timeout_ms 0 only looks. Any number of threads; no session
+// is held.
+// RQC_TIMEOUT: the view does not show it yet. RQC_FUTURE: nor has the database come so far (only
+// the owner knows that; an attached handle says RQC_TIMEOUT). RQC_EPOCH_CHANGED, at once: it
+// belongs to another history. RQC_INVALID: no position, or a time beyond RQC_WAIT_MS_MAX.
+RQC_API rqc_err rqc_wait(rqc_db *db, const rqc_position *position, uint32_t timeout_ms,
+                         rqc_position *ret_position, rqc_error *err);
+
+// For event loops: a file descriptor that becomes readable when the view's position moves, when its
+// history changes, and when a view goes or comes. Moves that come close together are one. It may be
+// readable without a move. One thread at a time per watch.
+typedef struct rqc_watch rqc_watch;
+#define RQC_WATCH_MAX 1024u // watches of one handle
+
+// What moves after this call makes it readable. The first watch of a handle starts a thread that
+// sleeps until the view moves. RQC_TOO_LARGE (too many), RQC_NO_MEMORY (also of descriptors or
+// threads).
+RQC_API rqc_err rqc_watch_new(rqc_db *db, rqc_watch **ret_watch, rqc_error *err);
+// Before rqc_close; closes the descriptor.
+RQC_API void rqc_watch_free(rqc_watch *w);
+// For poll, select and epoll alone: it must be neither read nor closed. Valid until rqc_watch_free.
+RQC_API int rqc_watch_fd(const rqc_watch *w);
+// Makes it quiet until the next move, and returns the position after that.
+RQC_API rqc_position rqc_watch_clear(rqc_watch *w);
+
 // ---- Reads
 // --------------------------------------------------------------------------------------------------------
 
@@ -632,14 +670,27 @@ RQC_API const char *rqc_txn_error(const rqc_txn *t); // detail of its last failu
 // row with this id. Add: leaves a row that is there alone.
 RQC_API rqc_err rqc_put(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
 RQC_API rqc_err rqc_add(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
-// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to the time of the commit unless given. The
-// commit fails with RQC_NOT_FOUND when there is no such row, and with RQC_CHANGED when if_seq is
-// not 0 and the row changed after it.
+// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to the time of the commit
+// unless given. The commit fails with RQC_NOT_FOUND when there is no such row, and with RQC_CHANGED
+// when if_seq is not 0 and the row changed after it.
 RQC_API rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row,
                           uint64_t if_seq);
 // Delete: with everything that hangs on it. The commit fails with RQC_NOT_FOUND when there is no
 // such row.
 RQC_API rqc_err rqc_delete(rqc_txn *t, rqc_entity entity, const uint8_t id[16], uint64_t if_seq);
+
+// Idempotency: a request that may be sent twice. With a key the commit also stores, in the same
+// transaction, what was asked for (a hash of the writes, in their order, as they were given: ids,
+// fields and if_seq) and the result. A commit with a key that was used returns the stored result
+// and writes nothing, where the writes are the same (rqc_result.replayed); else RQC_CONFLICT.
+// Failed commits leave no key. len 1 to RQC_KEY_MAX bytes of any value, copied; len 0 takes the key
+// away again. A commit that succeeds takes it away, too. RQC_INVALID. A key is kept for
+// RQC_KEY_SECONDS, across restarts and crashes, unless RQC_KEYS_MAX newer ones were used; after
+// that it is as if it was never used.
+#define RQC_KEY_MAX     255u
+#define RQC_KEY_SECONDS 86400u
+#define RQC_KEYS_MAX    100000u
+RQC_API rqc_err rqc_txn_key(rqc_txn *t, const void *key, size_t len);
 
 typedef struct rqc_result {
     rqc_position position; // everything of this transaction is at or below it
@@ -647,11 +698,101 @@ typedef struct rqc_result {
     uint64_t skipped;      // adds whose id was there
     uint64_t deleted;      // rows deleted, cascades counted
     int visible;           // 0: durable, but the view lags and will show it later
+    int replayed;          // 1: the rest is what a commit with the same key returned before
 } rqc_result;
 
 // Returns when the transaction is durable and, normally, visible. On success the transaction is
 // empty again. On failure it keeps its writes.
 RQC_API rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result);
+
+// A commit that nobody waits for. Between rqc_commit_async and its completion the transaction is in
+// flight: it belongs to the library, and every call on it but rqc_txn_free is refused with
+// RQC_INVALID.
+typedef struct rqc_completion {
+    rqc_txn *txn; // the caller's again: empty when code is RQC_OK, else with its writes
+    void *ctx;
+    rqc_err code;      // what rqc_commit would have returned; rqc_txn_error has the detail
+    rqc_result result; // valid with RQC_OK
+} rqc_completion;
+typedef void rqc_completed_fn(const rqc_completion *c);
+
+#define RQC_IN_FLIGHT_MAX 65536u // transactions in flight of one handle
+
+// Submits the transaction. When that succeeds there is exactly one completion, in the order of the
+// calls: `completed` is called with it on an internal thread, where all commits wait for it: it
+// must not block and not call rqc_commit, rqc_sync, rqc_verify, rqc_prune or rqc_close, but may
+// free the transaction, fill it and submit it again. With completed NULL it is fetched by
+// rqc_completions_next. Freeing a transaction in flight lets it go: it is stored all the same, and
+// there is no completion (of one with a callback, unless that runs already). RQC_BUSY (too many in
+// flight), RQC_CLOSED, RQC_INVALID, RQC_TOO_LARGE: nothing was submitted.
+// rqc_close waits until all of them are stored, and calls the callbacks; completions that were not
+// fetched are then given up with their transactions.
+RQC_API rqc_err rqc_commit_async(rqc_txn *t, rqc_completed_fn *completed, void *ctx);
+
+// The oldest completion that was not fetched; RQC_NOT_FOUND when there is none now. Any thread.
+RQC_API rqc_err rqc_completions_next(rqc_db *db, rqc_completion *ret_completion);
+// A descriptor that is readable while there is one, for poll, select and epoll alone. It is the
+// handle's, until rqc_close. RQC_NO_MEMORY (no descriptors), RQC_READ_ONLY.
+RQC_API rqc_err rqc_completions_fd(rqc_db *db, int *ret_fd, rqc_error *err);
+
+// ---- Runs
+// ---------------------------------------------------------------------------------------------------------
+
+// What is known of a run besides the request. Rows are as for rqc_put; the fields that name their
+// owner are set by rqc_snapshot, created_at too unless it is given.
+typedef struct rqc_run {
+    size_t size;               // sizeof(rqc_run), set by RQC_RUN_INIT
+    const char *version_name;  // one of its kind for the request; NULL: "v" and UNIX nanoseconds
+    const char *description;   // of the version; NULL: empty
+    const uint8_t *created_by; // 16 bytes, a row of users; NULL: nobody
+    int64_t at;                // UNIX seconds, created_at and updated_at of all rows; 0: now
+    const rqc_value *response; // RQC_HTTP_RESPONSE_NFIELDS values; NULL: none
+    const rqc_value (*headers)[RQC_HTTP_RESPONSE_HEADER_NFIELDS]; // of the response
+    size_t nheaders;
+    const rqc_value (*asserts)[RQC_HTTP_RESPONSE_ASSERT_NFIELDS]; // what they came to
+    size_t nasserts;
+} rqc_run;
+#define RQC_RUN_INIT                                                 \
+    {                                                                \
+        sizeof(rqc_run), NULL, NULL, NULL, 0, NULL, NULL, 0, NULL, 0 \
+    }
+
+// Adds the snapshot of a run to a transaction: a copy of the request as it resolves at the
+// session's position (base with at most one delta, NULL: the base itself) and of its children in
+// their effective order, disabled ones too, under new ids; a version of the request that was run
+// (delta, or base) with the snapshot's id, *ret_version; and the response, owned by the snapshot.
+// Large values are read from SQLite: RQC_CHANGED when the session's are gone. The session is of the
+// same handle and begun; nothing is written before rqc_commit. run may be NULL. On failure the
+// transaction is as it was. RQC_NOT_FOUND (base or delta), RQC_INVALID, RQC_EXPIRED, and what
+// rqc_put returns.
+RQC_API rqc_err rqc_snapshot(rqc_txn *t, rqc_read *r, const uint8_t base[16], const uint8_t *delta,
+                             const rqc_run *run, uint8_t ret_version[16]);
+
+typedef struct rqc_prune_options {
+    size_t size;          // sizeof(rqc_prune_options), set by RQC_PRUNE_OPTIONS_INIT
+    int64_t keep;         // the newest so many snapshots of each request stay; -1: none for that
+    int64_t older_than_s; // only what was made longer ago goes, in seconds; -1: whatever its age
+} rqc_prune_options;
+#define RQC_PRUNE_OPTIONS_INIT            \
+    {                                     \
+        sizeof(rqc_prune_options), -1, -1 \
+    }
+#define RQC_AGE_MAX_S INT64_C(4000000000) // longest age
+
+typedef struct rqc_pruned {
+    uint64_t snapshots;    // of runs that were removed
+    uint64_t versions;     // that named them
+    uint64_t deleted;      // rows in all: these, children, responses
+    rqc_position position; // after it
+} rqc_pruned;
+
+// Removes old snapshots of runs (requests with is_snapshot) from a workspace, with their children
+// and responses and the versions that name them. Where both limits are given, only what is beyond
+// both goes. In many transactions, so that other writers wait shortly only: what was removed before
+// a failure stays removed. ret_pruned may be NULL. RQC_INVALID (neither limit is given …), RQC_BUSY
+// (others delete the same all the time), RQC_READ_ONLY.
+RQC_API rqc_err rqc_prune(rqc_db *db, const uint8_t workspace[16], const rqc_prune_options *opt,
+                          rqc_pruned *ret_pruned, rqc_error *err);
 
 // ---- Verify and stats
 // ---------------------------------------------------------------------------------------------

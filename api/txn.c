@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Transactions: rows are checked and copied as they come, and go to the store as one job.
-#include "api/engine.h"
+#include "api/txn.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,15 +13,6 @@ typedef struct rqci_block {
     size_t used, size;
     max_align_t data[];
 } rqci_block;
-
-struct rqc_txn {
-    rqc_db *db;
-    rqci_block *blocks; // newest first
-    rqci_write *writes;
-    size_t n, cap;
-    size_t failed;
-    rqci_errbuf err;
-};
 
 static void blocks_free(rqci_block *b)
 {
@@ -72,13 +63,44 @@ rqc_err rqc_txn_new(rqc_db *db, rqc_txn **ret_txn, rqc_error *err)
     return RQC_OK;
 }
 
-void rqc_txn_free(rqc_txn *t)
+void rqci_txn_empty(rqc_txn *t)
 {
-    if (!t)
-        return;
+    blocks_free(t->blocks);
+    t->blocks = NULL;
+    t->n = 0;
+    t->key_len = 0;
+}
+
+void rqci_txn_delete(rqc_txn *t)
+{
     blocks_free(t->blocks);
     free(t->writes);
     free(t);
+}
+
+void rqc_txn_free(rqc_txn *t)
+{
+    int state = RQCI_TXN_IN_FLIGHT;
+    if (t && !atomic_compare_exchange_strong(&t->state, &state, RQCI_TXN_ABANDONED))
+        rqci_txn_delete(t);
+}
+
+rqc_err rqci_txn_mine(rqc_txn *t)
+{
+    return atomic_load_explicit(&t->state, memory_order_acquire) == RQCI_TXN_IDLE ? RQC_OK
+                                                                                  : RQC_INVALID;
+}
+
+rqc_err rqc_txn_key(rqc_txn *t, const void *key, size_t len)
+{
+    if (rqci_txn_mine(t) != RQC_OK)
+        return RQC_INVALID;
+    if (len > RQC_KEY_MAX || (len > 0 && !key))
+        return rqci_fail(&t->err, RQC_INVALID, "a key has at most %u bytes", RQC_KEY_MAX);
+    if (len > 0)
+        memcpy(t->key, key, len);
+    t->key_len = len;
+    return RQC_OK;
 }
 
 size_t rqci_txn_failed(const rqc_txn *t)
@@ -137,6 +159,8 @@ static rqc_err room_for_write(rqc_txn *t)
 static rqc_err add(rqc_txn *t, uint8_t kind, rqc_entity entity, const uint8_t id[16],
                    const rqc_value *row, uint64_t if_seq)
 {
+    if (rqci_txn_mine(t) != RQC_OK)
+        return RQC_INVALID;
     const rqci_entity *e = (int)entity > 0 ? rqci_entity_of((unsigned)entity) : NULL;
     if (!e || !id || (!row && kind != RQCI_WRITE_DELETE))
         return rqci_fail(&t->err, RQC_INVALID, "no such entity, no id, or no row");
@@ -179,51 +203,4 @@ rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc
 rqc_err rqc_delete(rqc_txn *t, rqc_entity entity, const uint8_t id[16], uint64_t if_seq)
 {
     return add(t, RQCI_WRITE_DELETE, entity, id, NULL, if_seq);
-}
-
-// Which write the store refused, in words.
-static void name_failed(rqc_txn *t, const rqci_job *job)
-{
-    char id[27];
-    t->failed = job->failed < t->n ? job->failed : SIZE_MAX;
-    t->err = job->detail;
-    if (!*t->err.text)
-        rqci_fail(&t->err, job->err, "%s", rqci_err_text(job->err));
-    if (job->failed >= t->n)
-        return;
-    const rqci_write *w = &t->writes[job->failed];
-    const rqci_entity *e = rqci_entity_of(w->entity);
-    rqc_id_format(w->id, id);
-    rqci_fail_within(&t->err, job->err, "write %zu (%s %s)", job->failed + 1, e ? e->table : "?",
-                     id);
-}
-
-rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result)
-{
-    if (rqci_forked(t->db))
-        return rqci_fail(&t->err, RQC_CLOSED, "the handle belongs to the parent process");
-    rqci_job job = {.writes = t->writes, .nwrites = t->n, .failed = SIZE_MAX};
-    t->err.text[0] = 0;
-    t->failed = SIZE_MAX;
-    const rqc_err rc = rqci_store_run(t->db->store, &job);
-    if (rc != RQC_OK) {
-        job.err = rc;
-        name_failed(t, &job);
-        return rc;
-    }
-    rqc_result result = {.written = job.written,
-                         .skipped = job.skipped,
-                         .deleted = job.deleted,
-                         .visible = job.visible,
-                         .position.seq = job.seq};
-    pthread_mutex_lock(&t->db->lock);
-    result.position.term = t->db->state.term;
-    memcpy(result.position.store_id, t->db->state.store_id, 16);
-    pthread_mutex_unlock(&t->db->lock);
-    if (ret_result)
-        *ret_result = result;
-    blocks_free(t->blocks);
-    t->blocks = NULL;
-    t->n = 0;
-    return RQC_OK;
 }

@@ -6,9 +6,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static rqc_err write_new(const char *dir, const char *path, rqci_errbuf *err)
@@ -82,6 +85,77 @@ void rqci_control_unmap(rqci_control *c)
 {
     if (c != NULL)
         munmap(c, RQCI_CONTROL_BYTES);
+}
+
+// ---- What the page shows ----
+// One writer. Whoever sees a new field sees the odd turn before it, because every store releases
+// and every load acquires; so fields between two equal even turns belong together.
+
+#define LOOKS 1000 // then the writer is taken for dead
+
+static void show(rqci_control *c, const rqci_shown *s)
+{
+    uint64_t id[2];
+    memcpy(id, s->store_id, sizeof id);
+    atomic_store(&c->store_id[0], id[0]);
+    atomic_store(&c->store_id[1], id[1]);
+    atomic_store(&c->term, s->term);
+    atomic_store(&c->seq, s->seq);
+    atomic_store(&c->generation, s->generation);
+}
+
+void rqci_control_show(rqci_control *c, const rqci_shown *s)
+{
+    const uint32_t odd = atomic_load(&c->turn) | 1u;
+    atomic_store(&c->turn, odd);
+    show(c, s);
+    atomic_store(&c->turn, odd + 1);
+    rqci_control_wake(c);
+}
+
+void rqci_control_advance(rqci_control *c, uint64_t seq)
+{
+    atomic_store(&c->seq, seq);
+    atomic_fetch_add(&c->turn, 2);
+    rqci_control_wake(c);
+}
+
+static void look(const rqci_control *c, rqci_shown *s)
+{
+    uint64_t id[2];
+    s->generation = atomic_load_explicit(&c->generation, memory_order_acquire);
+    s->seq = atomic_load_explicit(&c->seq, memory_order_acquire);
+    s->term = atomic_load_explicit(&c->term, memory_order_acquire);
+    id[0] = atomic_load_explicit(&c->store_id[0], memory_order_acquire);
+    id[1] = atomic_load_explicit(&c->store_id[1], memory_order_acquire);
+    memcpy(s->store_id, id, sizeof id);
+}
+
+void rqci_control_look(const rqci_control *c, rqci_shown *ret_shown)
+{
+    for (int i = 0; i < LOOKS; i++) {
+        ret_shown->turn = atomic_load_explicit(&c->turn, memory_order_acquire);
+        look(c, ret_shown);
+        if ((ret_shown->turn & 1u) == 0 &&
+            atomic_load_explicit(&c->turn, memory_order_acquire) == ret_shown->turn)
+            return;
+    }
+    ret_shown->generation = 0;
+}
+
+// The kernel finds sleepers by file and offset, so it does not matter that each process has the
+// page at an address of its own, and read-only.
+void rqci_control_sleep(const rqci_control *c, uint32_t turn, int64_t ms)
+{
+    if (ms <= 0)
+        return;
+    const struct timespec t = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    (void)syscall(SYS_futex, &c->turn, FUTEX_WAIT, turn, &t, NULL, 0);
+}
+
+void rqci_control_wake(const rqci_control *c)
+{
+    (void)syscall(SYS_futex, &c->turn, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
 rqc_err rqci_boot_id(uint8_t ret_boot[16], rqci_errbuf *err)

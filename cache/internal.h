@@ -62,6 +62,11 @@ typedef struct rqci_control {
     _Atomic uint64_t seq;        // position of that generation
     uint64_t clean_size;         // bytes of data.mdb when it was closed cleanly
     uint64_t clean_txn;          // LMDB's last transaction then
+    // Changes with everything that the page shows; odd while it shows half of it. Sleepers wait on
+    // it.
+    _Atomic uint32_t turn;
+    _Atomic uint32_t term; // history of that generation
+    _Atomic uint64_t store_id[2];
 } rqci_control;
 #define RQCI_CONTROL_BYTES 4096u
 
@@ -73,6 +78,14 @@ typedef struct rqci_control {
 rqc_err rqci_control_map(const char *dir, bool write, rqci_control **ret_control, rqci_errbuf *err);
 void rqci_control_unmap(rqci_control *c);
 rqc_err rqci_boot_id(uint8_t ret_boot[16], rqci_errbuf *err);
+// The owner's: shows another generation (turn is not looked at), or a new position of the same one,
+// and wakes whoever sleeps. Never waits.
+void rqci_control_show(rqci_control *c, const rqci_shown *s);
+void rqci_control_advance(rqci_control *c, uint64_t seq);
+// Any process. generation 0 also when the owner died while it was changing the page.
+void rqci_control_look(const rqci_control *c, rqci_shown *ret_shown);
+void rqci_control_sleep(const rqci_control *c, uint32_t turn, int64_t ms);
+void rqci_control_wake(const rqci_control *c);
 
 // ---- Workspace counters while a transaction is written (wscache.c) ----
 typedef struct rqci_wsent {

@@ -78,12 +78,6 @@ void rqci_mirror_close(rqci_mirror *m)
     free(m);
 }
 
-uint64_t rqci_mirror_seq(const rqci_mirror *m)
-{
-    const rqci_control *c = atomic_load_explicit(&m->control, memory_order_acquire);
-    return atomic_load_explicit(&c->seq, memory_order_acquire);
-}
-
 static void replace_control(rqci_mirror *m, const struct stat *st)
 {
     rqci_control *c;
@@ -109,6 +103,27 @@ static void look_again(rqci_mirror *m)
         replace_control(m, &st);
     atomic_store(&m->next_look_ms, now_ms() + LOOK_EVERY_MS);
     pthread_mutex_unlock(&m->lock);
+}
+
+void rqci_mirror_shown(rqci_mirror *m, rqci_shown *ret_shown)
+{
+    if (now_ms() >= atomic_load_explicit(&m->next_look_ms, memory_order_relaxed))
+        look_again(m);
+    const rqci_control *c = atomic_load_explicit(&m->control, memory_order_acquire);
+    rqci_control_look(c, ret_shown);
+    if (memcmp(c->boot, m->boot, sizeof c->boot) != 0)
+        ret_shown->generation = 0;
+}
+
+void rqci_mirror_sleep(rqci_mirror *m, uint32_t turn, int64_t ms)
+{
+    const rqci_control *c = atomic_load_explicit(&m->control, memory_order_acquire);
+    rqci_control_sleep(c, turn, ms < LOOK_EVERY_MS ? ms : LOOK_EVERY_MS);
+}
+
+void rqci_mirror_wake(rqci_mirror *m)
+{
+    rqci_control_wake(atomic_load_explicit(&m->control, memory_order_acquire));
 }
 
 rqc_err rqci_reader_new(rqci_mirror *m, rqci_reader **ret_reader, rqci_errbuf *err)

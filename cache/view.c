@@ -171,8 +171,15 @@ static rqc_err adopt(rqci_view *v, rqci_errbuf *err)
     }
     v->generation = generation;
     v->seq = meta.seq;
-    atomic_store(&c->seq, meta.seq);
     return RQC_OK;
+}
+
+// The control page tells what the owner has now.
+static void show(const rqci_view *v)
+{
+    rqci_shown s = {.generation = v->generation, .seq = v->seq, .term = v->term};
+    memcpy(s.store_id, v->store_id, 16);
+    rqci_control_show(v->control, &s);
 }
 
 rqc_err rqci_view_open(const rqci_view_options *opt, const rqci_source_state *identity,
@@ -200,11 +207,12 @@ rqc_err rqci_view_open(const rqci_view_options *opt, const rqci_source_state *id
     const rqc_err adopted = adopt(v, &why);
     if (adopted != RQC_OK) {
         rqci_logf(&v->opt.log, RQCI_INFO, "%s: the view will be built: %s", v->dir, why.text);
-        atomic_store(&v->control->generation, 0);
+        show(v); // that there is none
     }
     sweep(v, v->generation, v->env != NULL);
     memcpy(v->control->boot, v->boot, 16);
     atomic_store(&v->control->state, RQCI_CONTROL_OPEN);
+    show(v);
     *ret_view = v;
     return RQC_OK;
 }
@@ -223,8 +231,7 @@ static void switch_to(rqci_view *v, rqci_env *env, uint64_t generation, uint64_t
     v->env = env;
     v->generation = generation;
     v->seq = seq;
-    atomic_store(&v->control->seq, seq);
-    atomic_store(&v->control->generation, generation);
+    show(v);
     sweep(v, generation, true);
 }
 
@@ -343,7 +350,7 @@ static rqc_err follow(rqci_view *v, const rqci_source *src, const rqci_source_st
     rc = placed(v, rc, err);
     if (rc == RQC_OK) {
         v->seq = state->head;
-        atomic_store(&v->control->seq, state->head);
+        rqci_control_advance(v->control, state->head);
     }
     return rc;
 }

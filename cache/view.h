@@ -22,7 +22,7 @@ typedef struct rqci_mirror
     rqci_mirror; // a reader's handle on the same directory: any thread, owner's process or another
 typedef struct rqci_reader rqci_reader; // a session of a mirror: one thread at a time
 
-#define RQCI_VIEW_LAYOUT 2u
+#define RQCI_VIEW_LAYOUT 3u
 
 typedef struct rqci_view_options {
     const char *dir; // directory of this view; made when missing, its parent must exist
@@ -73,8 +73,22 @@ void rqci_view_close(rqci_view *v);
 rqc_err rqci_mirror_open(const char *dir, const rqci_log *log, rqci_mirror **ret_mirror,
                          rqci_errbuf *err);
 void rqci_mirror_close(rqci_mirror *m); // every reader must have been freed
-// Position shown by the control page, without a session: two loads.
-uint64_t rqci_mirror_seq(const rqci_mirror *m);
+
+// What the control page shows, without a session: a few loads. A session that begins afterwards
+// sees at least this.
+typedef struct rqci_shown {
+    uint64_t generation; // 0: there is no view now
+    uint64_t seq;
+    uint8_t store_id[16];
+    uint32_t term;
+    uint32_t turn; // changes with any of them
+} rqci_shown;
+void rqci_mirror_shown(rqci_mirror *m, rqci_shown *ret_shown);
+// Sleeps until the page has another turn, but at most for ms, and for a second: the view may come
+// back elsewhere. May return early.
+void rqci_mirror_sleep(rqci_mirror *m, uint32_t turn, int64_t ms);
+// Lets all sleepers, of any process, look again.
+void rqci_mirror_wake(rqci_mirror *m);
 
 rqc_err rqci_reader_new(rqci_mirror *m, rqci_reader **ret_reader, rqci_errbuf *err);
 void rqci_reader_free(rqci_reader *r);

@@ -185,7 +185,10 @@ rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err)
         " id BLOB, owner BLOB);"
         "CREATE TABLE IF NOT EXISTS reqcast_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;",
         err);
-    return e ? e : check_log(db, err);
+    if (e)
+        return e;
+    const rqc_err log = check_log(db, err);
+    return log ? log : rqci_keys_table(db, err);
 }
 
 rqc_err rqci_head_read(sqlite3 *db, sqlite3_stmt **stmt, uint64_t baseline, uint64_t *ret_head,

@@ -54,12 +54,20 @@ rqc_err rqci_facts_read(sqlite3 *db, sqlite3_stmt **stmt, rqci_facts *ret_facts,
 // Writes all of them; inside the caller's transaction.
 rqc_err rqci_facts_write(sqlite3 *db, const rqci_facts *f, rqci_errbuf *err);
 rqc_err rqci_facts_set_horizon(sqlite3 *db, uint64_t horizon, rqci_errbuf *err);
-// Makes change_log and reqcast_meta where they are missing. RQC_INVALID when the name change_log
-// belongs to a table that is not ours.
+// Makes change_log, reqcast_meta and reqcast_keys where they are missing. RQC_INVALID when the name
+// of change_log or reqcast_keys belongs to a table that is not ours.
 rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err);
 // Highest seq; `baseline` when the log is empty.
 rqc_err rqci_head_read(sqlite3 *db, sqlite3_stmt **stmt, uint64_t baseline, uint64_t *ret_head,
                        rqci_errbuf *err);
+
+// ---- Idempotency keys (keys.c) ----
+rqc_err rqci_keys_table(sqlite3 *db, rqci_errbuf *err);
+// In the open transaction of a job with a key. Found: the job has its results from then;
+// RQC_CONFLICT when the key was used for another request.
+rqc_err rqci_keys_find(struct rqci_store *s, rqci_job *job, bool *ret_found);
+// Stores the job's results under its key.
+rqc_err rqci_keys_add(struct rqci_store *s, rqci_job *job, int64_t now);
 
 // ---- What the tables of a database really have (shape.c) ----
 typedef struct rqci_table {
@@ -178,6 +186,7 @@ struct rqci_store {
     rqci_shape shape; // as verified; shape.version is compared at every transaction
     sqlite3_stmt *begin, *commit, *savepoint, *release, *rollback_to;
     sqlite3_stmt *version, *data_version, *nonce, *head_stmt, *facts_stmt;
+    sqlite3_stmt *key_find, *key_add;
     int64_t seen_data_version;
     int side_fd;
     rqci_side side;   // as last written

@@ -199,9 +199,9 @@ static void close_writer(rqci_store *s)
     }
     rqci_store_rollback(s);
     rqci_sql_clear(&s->sql);
-    sqlite3_stmt **const list[] = {&s->begin,       &s->commit,    &s->savepoint,    &s->release,
-                                   &s->rollback_to, &s->version,   &s->data_version, &s->nonce,
-                                   &s->head_stmt,   &s->facts_stmt};
+    sqlite3_stmt **const list[] = {&s->begin,       &s->commit,     &s->savepoint,    &s->release,
+                                   &s->rollback_to, &s->version,    &s->data_version, &s->nonce,
+                                   &s->head_stmt,   &s->facts_stmt, &s->key_find,     &s->key_add};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         rqci_db_finalize(list[i]);
     sqlite3_close_v2(s->db);
@@ -280,6 +280,14 @@ rqc_err rqci_store_value(rqci_store *s, uint8_t entity, const uint8_t id[16], in
     const rqc_err code = read_value(s, e, id, field, out, err);
     pthread_mutex_unlock(&s->value_mu);
     return code;
+}
+
+void rqci_store_head(rqci_store *s, uint32_t *ret_term, uint64_t *ret_head)
+{
+    pthread_mutex_lock(&s->mu);
+    *ret_term = s->facts.term;
+    *ret_head = s->head;
+    pthread_mutex_unlock(&s->mu);
 }
 
 static uint64_t file_bytes(const char *path)

@@ -15,12 +15,11 @@
 typedef struct rqci_store rqci_store;
 
 enum {
-    RQCI_WRITE_PUT = 1, // insert, or replace every column of the row with this id; ABSENT columns
-                        // take their default
-    RQCI_WRITE_ADD = 2, // insert; does nothing when the id is there already
-    RQCI_WRITE_PATCH =
-        3, // change the columns that are not ABSENT, and the update time: to now when it is ABSENT.
-           // RQC_NOT_FOUND when there is no such row
+    RQCI_WRITE_PUT = 1,   // insert, or replace every column of the row with this id; ABSENT columns
+                          // take their default
+    RQCI_WRITE_ADD = 2,   // insert; does nothing when the id is there already
+    RQCI_WRITE_PATCH = 3, // change the columns that are not ABSENT, and the update time: to now
+                          // when it is ABSENT. RQC_NOT_FOUND when there is no such row
     RQCI_WRITE_DELETE = 4 // RQC_NOT_FOUND when there is no such row
 };
 
@@ -39,13 +38,19 @@ typedef struct rqci_write {
 typedef struct rqci_job {
     const rqci_write *writes;
     size_t nwrites;
+    const void *key; // idempotency key, with key_len 0: none; a job whose key was used for the same
+    size_t key_len;  // request does nothing and has the results of then
+    uint8_t request[16];                // rqci_writes_hash, with a key
     void (*done)(struct rqci_job *job); // called once, on the writer thread, after commit and
                                         // committed(); must not block
     void *ctx;
     // Results, valid in and after done():
     rqc_err err; // RQC_OK: durable. Another code: nothing of this job was stored
     rqci_errbuf detail;
-    size_t failed;    // index of the write that failed, nwrites when none is to blame
+    size_t failed;        // index of the write that failed, nwrites when none is to blame
+    uint8_t store_id[16]; // history that seq belongs to
+    uint32_t term;
+    bool replayed;    // the results are those of an earlier job with this key
     uint64_t seq;     // position after this job (unchanged head when the job changed nothing)
     uint64_t written; // rows inserted or changed by its puts, adds and patches
     uint64_t skipped; // adds whose id was there
@@ -106,6 +111,24 @@ void rqci_store_source(rqci_store *s, rqci_source *ret_source);
 rqc_err rqci_store_value(rqci_store *s, uint8_t entity, const uint8_t id[16], int field,
                          rqci_buf *out, rqci_errbuf *err);
 
+// XXH3-128 of writes, as docs/format.md has it.
+void rqci_writes_hash(const rqci_write *writes, size_t n, uint8_t ret_hash[16]);
+// Forgets the oldest idempotency keys: those older than RQCI_KEYS_SECONDS, and all but the newest
+// RQCI_KEYS_MAX; a chunk of them. `now` in UNIX seconds. *ret_more: call it again.
+#define RQCI_KEYS_SECONDS 86400
+#define RQCI_KEYS_MAX     100000
+rqc_err rqci_store_forget_keys(rqci_store *s, int64_t now, bool *ret_more, rqci_errbuf *err);
+
+// Snapshots of runs in a workspace, as rqci_snapshot_ref appended to out, in order of id: all but
+// the newest `keep` of each request (-1: all), and of these only the ones that were made before
+// that UNIX second (INT64_MAX: whenever; snapshots without a time are not old).
+typedef struct rqci_snapshot_ref {
+    uint8_t id[16];
+    bool version; // there is a version with this id
+} rqci_snapshot_ref;
+rqc_err rqci_store_old_snapshots(rqci_store *s, const uint8_t workspace[16], int64_t keep,
+                                 int64_t before, rqci_buf *out, rqci_errbuf *err);
+
 // Deletes rows of change_log with seq ≤ the horizon for which keep() is false, never the highest
 // row; a chunk of at most 2,000 rows examined per call, so that writers wait only shortly. keep()
 // is called on the calling thread. *ret_more is false when the horizon is reached.
@@ -115,6 +138,9 @@ rqc_err rqci_store_compact(rqci_store *s, bool (*keep)(void *ctx, const rqci_cha
 // The horizon that belongs to a head: a multiple of retain / 4, at least retain behind the head; 0
 // while the head is below that.
 uint64_t rqci_horizon(uint64_t head, uint64_t retain);
+
+// Term and highest position of the database, as far as the owner knows it. Any thread.
+void rqci_store_head(rqci_store *s, uint32_t *ret_term, uint64_t *ret_head);
 
 typedef struct rqci_store_stats {
     uint8_t store_id[16];

@@ -57,7 +57,7 @@ static void fail_job(rqci_job *job, rqc_err code, const rqci_errbuf *detail)
     job->err = code;
     job->seq = 0;
     job->written = job->skipped = job->deleted = 0;
-    job->visible = false;
+    job->visible = job->replayed = false;
     if (detail && detail != &job->detail)
         job->detail = *detail;
 }
@@ -72,6 +72,10 @@ static void clear_job(rqci_job *job)
 static rqc_err apply_job(rqci_store *s, rqci_job *job, uint64_t *head)
 {
     const int64_t now = (int64_t)time(NULL);
+    bool found = false;
+    const rqc_err looked = job->key_len > 0 ? rqci_keys_find(s, job, &found) : RQC_OK;
+    if (looked || found)
+        return looked;
     for (size_t i = 0; i < job->nwrites; i++) {
         const rqc_err e = rqci_sql_apply(&s->sql, &job->writes[i], *head, now, job);
         if (e) {
@@ -79,8 +83,17 @@ static rqc_err apply_job(rqci_store *s, rqci_job *job, uint64_t *head)
             return e;
         }
     }
-    rqc_err e = rqci_head_read(s->db, &s->head_stmt, s->facts.baseline, head, &job->detail);
-    job->seq = *head;
+    uint64_t after;
+    rqc_err e = rqci_head_read(s->db, &s->head_stmt, s->facts.baseline, &after, &job->detail);
+    if (e)
+        return e;
+    job->seq = after;
+    job->term = s->facts.term;
+    memcpy(job->store_id, s->facts.store_id, 16);
+    if (job->key_len > 0)
+        e = rqci_keys_add(s, job, now);
+    if (!e)
+        *head = after;
     return e;
 }
 

@@ -65,7 +65,8 @@ def check_answers(c: cli.Cli, text: str) -> None:
     c.one("import", "-w", "shop", cli.ROOT / "docs/examples/shop.har")
     for command in (["init"], ["import", "-w", "shop", cli.ROOT / "docs/examples/shop.har"],
                     ["page", "shop"], ["count", "shop"], ["changes", "shop"], ["metrics", "shop"],
-                    ["activity", "shop"], ["put"], ["verify"], ["stats"]):
+                    ["activity", "shop"], ["put"], ["prune", "shop", "--keep", "1"],
+                    ["verify"], ["stats"]):
         answer = described[command[0]].split("Answer", 1)[1]
         *_, last = c.json(*command)
         named = set(re.findall(r'"(\w+)"', answer))

@@ -72,6 +72,7 @@ extern const cli_command cli_read_commands[];
 extern const cli_command cli_time_commands[];
 extern const cli_command cli_resolve_commands[];
 extern const cli_command cli_write_commands[];
+extern const cli_command cli_prune_commands[];
 
 // One line on standard error; control characters are made visible. Returns the exit status that
 // belongs to the code.
