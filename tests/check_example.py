@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 import tap
+from python_module import forget_views
 
 ROOT = pathlib.Path(os.environ.get("RQC_SOURCE_ROOT") or pathlib.Path(__file__).parents[1])
 BUILD = pathlib.Path(os.environ.get("RQC_BUILD_ROOT") or ROOT / "build/test")
@@ -109,18 +110,32 @@ def check_compile(compiler: str, std, language, cflags, libs, library: pathlib.P
             tap.skip(f"{name}: not linked, because of the sanitizer")
             return
         check_run(program, library, name)
-        # The example leaves its view in shared memory, as any program does.
-        note = program.parent / "example.db.rqc-view-path"
-        for view in note.read_text().split() if note.exists() else []:
-            if view.startswith("/dev/shm/"):
-                shutil.rmtree(view, ignore_errors=True)
-                pathlib.Path(view + ".database").unlink(missing_ok=True)
+        forget_views(program.parent)
 
 
 def check_installed(program: pathlib.Path) -> None:
     r = run([program, "--version"], env={k: v for k, v in os.environ.items()
                                          if k != "LD_LIBRARY_PATH"})
     tap.ok(r.returncode == 0 and r.stdout.startswith("reqcast "), "the program runs by itself")
+
+
+def check_python(prefix: pathlib.Path, library: pathlib.Path) -> None:
+    folder = prefix / "share/reqcast/python"
+    for path in (ROOT / "python/reqcast").glob("*.py"):
+        there = folder / "reqcast" / path.name
+        tap.ok(there.exists() and there.read_bytes() == path.read_bytes(),
+               f"python/reqcast/{path.name} is installed")
+    if SANITIZE != "none":
+        tap.skip("the installed module is not run, because of the sanitizer")
+        return
+    env = dict(os.environ, LD_LIBRARY_PATH=str(library), PYTHONPATH=str(folder))
+    env.pop("REQCAST_LIBRARY", None)
+    with tempfile.TemporaryDirectory(prefix="reqcast-test-") as made:
+        r = run([sys.executable, ROOT / "docs/examples/embedded.py", made + "/example.db"], env=env)
+        tap.equal((r.returncode, r.stdout, r.stderr),
+                  (0, "https://api.example.com/items at position 4\n", ""),
+                  "the installed module finds the installed library by its name")
+        forget_views(pathlib.Path(made))
 
 
 def main() -> None:
@@ -136,6 +151,7 @@ def main() -> None:
             tap.done()
         library, pkgconfig = check_tree(folder, prefix)
         check_installed(prefix / "bin" / "reqcast")
+        check_python(prefix, library)
         if not shutil.which("pkg-config"):
             tap.skip("pkg-config is not here: THE EXAMPLE WAS NOT COMPILED")
             tap.done()
