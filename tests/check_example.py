@@ -64,6 +64,10 @@ def check_tree(folder: pathlib.Path, prefix: pathlib.Path):
         tap.skip("readelf is not here: soname not looked at")
     tap.equal(found["reqcast"].parent, prefix / "bin", "the program is in bin")
     tap.equal(found["reqcast.1"].parent, prefix / "share/man/man1", "the man page is in man1")
+    for name, place in (("reqcast.bash", "bash-completion/completions"),
+                        ("_reqcast", "zsh/site-functions"),
+                        ("reqcast.fish", "fish/vendor_completions.d")):
+        tap.ok(b"reqcast" in (prefix / "share" / place / name).read_bytes(), f"{name} is installed")
     text = found["reqcast.pc"].read_text()
     tap.ok(str(ROOT) not in text and str(BUILD) not in text, "reqcast.pc names no build folder")
     return library, found["reqcast.pc"].parent
