@@ -21,8 +21,9 @@ RUNTIMES = {"address,undefined": "asan", "thread": "tsan"}
 
 def environment(**more):
     """For programs that import the module."""
+    runtime = os.environ.get("RQC_PYTHON_RUNTIME")
     return {**os.environ, "PYTHONPATH": str(FOLDER), "REQCAST_LIBRARY": LIBRARY,
-            "PYTHONDONTWRITEBYTECODE": "1", **more}
+            "PYTHONDONTWRITEBYTECODE": "1", **({"LD_PRELOAD": runtime} if runtime else {}), **more}
 
 
 def forget_views(folder) -> None:
