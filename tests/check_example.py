@@ -123,8 +123,11 @@ def check_installed(program: pathlib.Path) -> None:
     tap.ok(r.returncode == 0 and r.stdout.startswith("reqcast "), "the program runs by itself")
 
 
-def check_python(prefix: pathlib.Path, library: pathlib.Path) -> None:
+def check_shared(prefix: pathlib.Path, library: pathlib.Path) -> None:
     folder = prefix / "share/reqcast/python"
+    schema = prefix / "share/reqcast/cli.schema.json"
+    tap.ok(schema.exists() and schema.read_bytes() == (ROOT / "docs/cli.schema.json").read_bytes(),
+           "the schema of answers is installed")
     for path in (ROOT / "python/reqcast").glob("*.py"):
         there = folder / "reqcast" / path.name
         tap.ok(there.exists() and there.read_bytes() == path.read_bytes(),
@@ -155,7 +158,7 @@ def main() -> None:
             tap.done()
         library, pkgconfig = check_tree(folder, prefix)
         check_installed(prefix / "bin" / "reqcast")
-        check_python(prefix, library)
+        check_shared(prefix, library)
         if not shutil.which("pkg-config"):
             tap.skip("pkg-config is not here: THE EXAMPLE WAS NOT COMPILED")
             tap.done()
