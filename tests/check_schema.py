@@ -16,7 +16,7 @@ import tap
 from json_schema import SchemaError, Validator
 
 PATH = cli.ROOT / "docs/cli.schema.json"
-# For each command: its arguments, once or more often. "%s" is an id of the entity before it.
+# For each command: its arguments, once or more often. ALL and OWNERS stand for ids.
 COMMANDS = {
     "init": [[]],
     "verify": [[], ["--repair"]],
@@ -36,7 +36,14 @@ COMMANDS = {
     "resolve": [[d.BASES[0], "--delta", d.DELTA], [d.BASES[5]]],
     "chain": [[d.BASES[0]]],
     "put": [[]],
-    "patch": [["http", d.BASES[9], "name=x"], ["http_header", d.HEADERS[1], "enabled=false"]],
+    "patch": [["workspaces", d.TWIN_1, "name=x"], ["files", d.FOLDER, "name=x"],
+              ["http", d.BASES[9], "name=x"], ["http_header", d.HEADERS[1], "enabled=false"],
+              ["http_search_param", d.PARAMS[0], "key=x"], ["http_body_form", d.FORM, "key=x"],
+              ["http_body_urlencoded", d.URLENCODED, "key=x"],
+              ["http_body_raw", d.RAW, "compression_type=0"], ["http_assert", d.ASSERT, "value=x"],
+              ["http_version", d.VERSION, "version_name=x"], ["http_response", d.RESPONSE, "size=1"],
+              ["http_response_header", d.RESPONSE_HEADERS[0], "value=x"],
+              ["http_response_assert", d.RESPONSE_ASSERT, "success=0"]],
     "delete": [["http_header", d.HEADERS[3]]],
     "completion": [["bash"]],
 }
