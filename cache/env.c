@@ -141,6 +141,8 @@ static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, 
 {
     const unsigned flags = MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD | (write ? 0 : MDB_RDONLY);
     uint64_t size = create && map_bytes == 0 ? DEFAULT_MAP_BYTES : map_bytes;
+    if (create && size < SMALLEST_MAP_BYTES)
+        size = SMALLEST_MAP_BYTES;
     int rc = try_open(&e->env, path, flags, size);
     while (create && rc == ENOMEM && size / 2 >= SMALLEST_MAP_BYTES) {
         size /= 2; // a limited address space: a smaller map grows by a new generation later
