@@ -500,7 +500,7 @@ def _new(id):
 def _ids(ids):
     if isinstance(ids, (str, bytes)):
         raise Error(Code.INVALID, "ids: a list is wanted, not one")
-    all_ids = [Id(i) for i in ids]
+    all_ids = [i if type(i) is Id else Id(i) for i in ids]
     return b"".join(all_ids), len(all_ids)
 
 
