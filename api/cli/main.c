@@ -5,6 +5,7 @@
 #include "base/version.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -219,8 +220,21 @@ static int run(cli *c, const parsed *p)
     return k->run(c, &p->args);
 }
 
+// A standard stream that was closed would become the next file that is opened: messages would be
+// written into the database's. It stays closed for its own purpose.
+static bool keep_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
+    if (!keep_streams())
+        return rqci_err_exit_status(RQC_IO);
     // A reader that goes away is an error of writing, to be reported like a full disk.
     signal(SIGPIPE, SIG_IGN);
     setlocale(LC_CTYPE, "");
