@@ -340,15 +340,15 @@ def check_forked(c: cli.Cli) -> None:
         record = view.get("http", d.BASES[1])
         child = os.fork()
         if child == 0:
-            codes = set()
+            codes = []
             for use in (lambda: record["url"], db.read, db.stats, lambda: view.page(d.SHOP)):
                 try:
                     use()
                 except reqcast.Error as e:
-                    codes.add(e.code)
+                    codes.append(e.code)
             view.end()
             db.close()
-            os._exit(0 if codes == {Code.CLOSED} else 1)
+            os._exit(0 if codes == [Code.CLOSED] * 4 else 1)
         tap.equal(os.waitpid(child, 0)[1], 0, "a forked child is refused everything")
         tap.ok(record["url"], "the parent's session goes on")
 
