@@ -10,6 +10,7 @@
 
 #define MAX_AGE_MS    60000u
 #define LOOK_EVERY_MS 1000
+#define RETAIN_MAX    (UINT64_C(1) << 62) // no position is beyond it
 
 // ---- Small things -------------------------------------------------------------------------------
 
@@ -186,6 +187,8 @@ static rqc_err options_of(const rqc_options *given, rqc_options *ret, rqci_errbu
                          given->size);
     memcpy(ret, given, given->size < sizeof *ret ? given->size : sizeof *ret);
     ret->size = sizeof *ret;
+    if (ret->retain > RETAIN_MAX)
+        return rqci_fail(err, RQC_INVALID, "rqc_options.retain is more than 2^62");
     return RQC_OK;
 }
 

@@ -25,6 +25,8 @@
 #define ROOM_FACTOR   3u                   // a view and the one that is built beside it
 #define ROOM_BYTES    ((uint64_t)64 << 20) // and what a small database needs at least
 #define HASH_TEXT     32
+#define DB_PATH_MAX   504u // SQLite opens no longer one
+#define DB_NAME_MAX   230u // with ".rqc-view-path" and a process id behind it still a file's name
 
 static rqc_err join(char ret[RQCI_PATH_MAX], rqci_errbuf *err, const char *a, const char *b)
 {
@@ -35,7 +37,19 @@ static rqc_err join(char ret[RQCI_PATH_MAX], rqci_errbuf *err, const char *a, co
                : rqci_fail(err, RQC_INVALID, "the path %.64s… is too long", a);
 }
 
-rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf *err)
+static rqc_err fits(const char *path, rqci_errbuf *err)
+{
+    const char *name = strrchr(path, '/') + 1;
+    if (strlen(path) > DB_PATH_MAX)
+        return rqci_fail(err, RQC_INVALID, "%.64s…: the path has %zu bytes, at most %u can be used",
+                         path, strlen(path), DB_PATH_MAX);
+    if (strlen(name) > DB_NAME_MAX)
+        return rqci_fail(err, RQC_INVALID, "%.64s…: the name has %zu bytes, at most %u can be used",
+                         name, strlen(name), DB_NAME_MAX);
+    return RQC_OK;
+}
+
+static rqc_err resolve(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf *err)
 {
     if (!path || !*path)
         return rqci_fail(err, RQC_INVALID, "no path of a database");
@@ -46,7 +60,7 @@ rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf
         return rc;
     }
     if (errno != ENOENT)
-        return rqci_fail(err, errno == EACCES ? RQC_IO : RQC_INVALID, "%s: %s", path,
+        return rqci_fail(err, errno == EACCES ? RQC_IO : RQC_INVALID, "%.256s: %s", path,
                          strerror(errno));
     struct stat st;
     if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) // a plain file was made meanwhile
@@ -68,6 +82,12 @@ rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf
     rqc_err rc = join(with_slash, err, real, strcmp(real, "/") == 0 ? "" : "/");
     free(real);
     return rc == RQC_OK ? join(ret_path, err, with_slash, name) : rc;
+}
+
+rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf *err)
+{
+    const rqc_err rc = resolve(path, ret_path, err);
+    return rc == RQC_OK ? fits(ret_path, err) : rc;
 }
 
 // A directory of this user that nobody else can write to, made when missing. Other users can make

@@ -384,7 +384,7 @@ typedef struct rqc_options {
     uint64_t view_map_bytes; // size of the view's sparse address map, which grows by itself; 0: 256
                              // GiB, less where limits say so
     uint64_t retain; // positions of history kept for cursors; used when the database is created; 0:
-                     // 131,072
+                     // 131,072; at most 2^62
     uint32_t max_age_ms; // longest life of a pinned read session; 0: 60,000
     void (*log)(void *ctx, int level,
                 const char *text); // level 0 debug … 3 error; any thread; must not call back

@@ -173,6 +173,8 @@ static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, 
     const rqc_err made = write ? make_lock(path, err) : RQC_OK;
     if (made != RQC_OK)
         return made;
+    if (create && size < SMALLEST_MAP_BYTES)
+        size = SMALLEST_MAP_BYTES;
     int rc = try_open(&e->env, path, flags, size);
     while (create && rc == ENOMEM && size / 2 >= SMALLEST_MAP_BYTES) {
         size /= 2; // a limited address space: a smaller map grows by a new generation later

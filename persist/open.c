@@ -58,6 +58,14 @@ static rqc_err check_file(const char *path, const rqci_log *log, rqci_errbuf *er
         return rqci_fail(err, RQC_IO, "%s: %s", path, strerror(errno));
     if (!S_ISREG(st.st_mode))
         return rqci_fail(err, RQC_INVALID, "%s is not a regular file", path);
+    static const char *const beside[] = {"-journal", "-wal", "-shm"};
+    for (size_t i = 0; i < sizeof beside / sizeof *beside; i++) {
+        char name[PATH_MAX + 16];
+        struct stat other;
+        snprintf(name, sizeof name, "%s%s", path, beside[i]);
+        if (lstat(name, &other) == 0 && !S_ISREG(other.st_mode))
+            return rqci_fail(err, RQC_IO, "%s is not a regular file", name);
+    }
     if (st.st_nlink > 1)
         rqci_logf(log, RQCI_WARN,
                   "%s has other names (hard links): SQLite does not protect it from use under them",

@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 import tap
+from python_module import forget_views
 
 ROOT = pathlib.Path(os.environ.get("RQC_SOURCE_ROOT") or pathlib.Path(__file__).parents[1])
 BUILD = pathlib.Path(os.environ.get("RQC_BUILD_ROOT") or ROOT / "build/test")
@@ -63,6 +64,10 @@ def check_tree(folder: pathlib.Path, prefix: pathlib.Path):
         tap.skip("readelf is not here: soname not looked at")
     tap.equal(found["reqcast"].parent, prefix / "bin", "the program is in bin")
     tap.equal(found["reqcast.1"].parent, prefix / "share/man/man1", "the man page is in man1")
+    for name, place in (("reqcast.bash", "bash-completion/completions"),
+                        ("_reqcast", "zsh/site-functions"),
+                        ("reqcast.fish", "fish/vendor_completions.d")):
+        tap.ok(b"reqcast" in (prefix / "share" / place / name).read_bytes(), f"{name} is installed")
     text = found["reqcast.pc"].read_text()
     tap.ok(str(ROOT) not in text and str(BUILD) not in text, "reqcast.pc names no build folder")
     return library, found["reqcast.pc"].parent
@@ -109,18 +114,35 @@ def check_compile(compiler: str, std, language, cflags, libs, library: pathlib.P
             tap.skip(f"{name}: not linked, because of the sanitizer")
             return
         check_run(program, library, name)
-        # The example leaves its view in shared memory, as any program does.
-        note = program.parent / "example.db.rqc-view-path"
-        for view in note.read_text().split() if note.exists() else []:
-            if view.startswith("/dev/shm/"):
-                shutil.rmtree(view, ignore_errors=True)
-                pathlib.Path(view + ".database").unlink(missing_ok=True)
+        forget_views(program.parent)
 
 
 def check_installed(program: pathlib.Path) -> None:
     r = run([program, "--version"], env={k: v for k, v in os.environ.items()
                                          if k != "LD_LIBRARY_PATH"})
     tap.ok(r.returncode == 0 and r.stdout.startswith("reqcast "), "the program runs by itself")
+
+
+def check_shared(prefix: pathlib.Path, library: pathlib.Path) -> None:
+    folder = prefix / "share/reqcast/python"
+    schema = prefix / "share/reqcast/cli.schema.json"
+    tap.ok(schema.exists() and schema.read_bytes() == (ROOT / "docs/cli.schema.json").read_bytes(),
+           "the schema of answers is installed")
+    for path in (ROOT / "python/reqcast").glob("*.py"):
+        there = folder / "reqcast" / path.name
+        tap.ok(there.exists() and there.read_bytes() == path.read_bytes(),
+               f"python/reqcast/{path.name} is installed")
+    if SANITIZE != "none":
+        tap.skip("the installed module is not run, because of the sanitizer")
+        return
+    env = dict(os.environ, LD_LIBRARY_PATH=str(library), PYTHONPATH=str(folder))
+    env.pop("REQCAST_LIBRARY", None)
+    with tempfile.TemporaryDirectory(prefix="reqcast-test-") as made:
+        r = run([sys.executable, ROOT / "docs/examples/embedded.py", made + "/example.db"], env=env)
+        tap.equal((r.returncode, r.stdout, r.stderr),
+                  (0, "https://api.example.com/items at position 4\n", ""),
+                  "the installed module finds the installed library by its name")
+        forget_views(pathlib.Path(made))
 
 
 def main() -> None:
@@ -136,6 +158,7 @@ def main() -> None:
             tap.done()
         library, pkgconfig = check_tree(folder, prefix)
         check_installed(prefix / "bin" / "reqcast")
+        check_shared(prefix, library)
         if not shutil.which("pkg-config"):
             tap.skip("pkg-config is not here: THE EXAMPLE WAS NOT COMPILED")
             tap.done()

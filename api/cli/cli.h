@@ -73,6 +73,12 @@ extern const cli_command cli_time_commands[];
 extern const cli_command cli_resolve_commands[];
 extern const cli_command cli_write_commands[];
 extern const cli_command cli_prune_commands[];
+extern const cli_command cli_completion_commands[];
+
+// All commands of the program, in order (main.c); NULL behind the last. And the options that each
+// of them takes.
+const cli_command *cli_command_at(size_t place);
+extern const cli_option cli_common[];
 
 // One line on standard error; control characters are made visible. Returns the exit status that
 // belongs to the code.

@@ -78,6 +78,8 @@ static bool blank(const char *p, size_t n)
     return i == n;
 }
 
+#define INPUT_BYTES_MAX ((size_t)4 << 30)
+
 // All of it before the database is opened: whatever writes it may be reading that database.
 static int read_input(cli *c, rqci_buf *text)
 {
@@ -87,6 +89,10 @@ static int read_input(cli *c, rqci_buf *text)
             return cli_fail(c, RQC_NO_MEMORY, "standard input: out of memory after %zu bytes",
                             text->len);
         text->len += fread(text->data + text->len, 1, text->cap - text->len, stdin);
+        if (text->len > INPUT_BYTES_MAX)
+            return cli_fail(c, RQC_TOO_LARGE,
+                            "standard input: larger than %zu MiB: split it; nothing was written",
+                            INPUT_BYTES_MAX >> 20);
     }
     if (ferror(stdin))
         return cli_fail(c, errno == EISDIR ? RQC_INVALID : RQC_IO,

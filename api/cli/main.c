@@ -5,6 +5,7 @@
 #include "base/version.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -14,16 +15,26 @@
 #include <unistd.h>
 
 static const cli_command *const groups[] = {
-    cli_store_commands, cli_import_commands,  cli_workspace_commands, cli_read_commands,
-    cli_time_commands,  cli_resolve_commands, cli_write_commands,     cli_prune_commands,
+    cli_store_commands, cli_import_commands, cli_workspace_commands,
+    cli_read_commands,  cli_time_commands,   cli_resolve_commands,
+    cli_write_commands, cli_prune_commands,  cli_completion_commands,
 };
 #define NGROUPS (sizeof groups / sizeof *groups)
 
 enum { COMMON_DB, COMMON_JSON, COMMON_VERBOSE, COMMON_HELP, COMMON_VERSION };
-static const cli_option common[] = {
+const cli_option cli_common[] = {
     {"db", 0, "FILE"},   {"json", 0, NULL},    {"verbose", 'v', NULL},
     {"help", 'h', NULL}, {"version", 0, NULL}, {NULL, 0, NULL},
 };
+
+const cli_command *cli_command_at(size_t place)
+{
+    for (size_t g = 0; g < NGROUPS; g++)
+        for (const cli_command *k = groups[g]; k->name; k++)
+            if (place-- == 0)
+                return k;
+    return NULL;
+}
 
 // ---- Messages -----------------------------------------------------------------------------------
 
@@ -145,7 +156,7 @@ static int parse(cli *c, int argc, char **argv, parsed *p)
     cli_arg_reader r = {.argc = argc, .at = 1, .argv = argv};
     const char *name = NULL;
     for (;;) {
-        const cli_arg a = cli_next_arg(&r, common, p->command ? p->command->options : NULL);
+        const cli_arg a = cli_next_arg(&r, cli_common, p->command ? p->command->options : NULL);
         switch (a.kind) {
         case CLI_ARG_END: return CLI_OK;
         case CLI_ARG_UNKNOWN:
@@ -210,8 +221,21 @@ static int run(cli *c, const parsed *p)
     return k->run(c, &p->args);
 }
 
+// A standard stream that was closed would become the next file that is opened: messages would be
+// written into the database's. It stays closed for its own purpose.
+static bool keep_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
+    if (!keep_streams())
+        return rqci_err_exit_status(RQC_IO);
     // A reader that goes away is an error of writing, to be reported like a full disk.
     signal(SIGPIPE, SIG_IGN);
     setlocale(LC_CTYPE, "");
