@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#define RQCI_ROWS_TEXTS 8 // texts of one row that may need a buffer of their own
+#define RQCI_ROWS_TEXTS 12 // texts of one row that may need a buffer of their own
 
 typedef struct rqci_rows {
     const rqci_import_sink *sink;
@@ -68,9 +68,9 @@ typedef struct rqci_rows_pair {
 // Response headers have no description and are never disabled: both are lost.
 rqc_err rqci_rows_pair_add(rqci_rows *r, rqc_entity entity, const uint8_t owner[16], uint32_t n,
                            const rqci_rows_pair *pair);
-// The raw body of a request.
+// The raw body of a request. `codec`: 0, or how the bytes are compressed.
 rqc_err rqci_rows_raw_add(rqci_rows *r, const uint8_t owner[16], const rqci_buf *bytes,
-                          int64_t seconds);
+                          int64_t codec, int64_t seconds);
 // "Basic …" for "user:password"; appended to out. Where that holds a template ({{…}}), or
 // `variable` says that it holds something else that is to be replaced, it stays readable, with a
 // warning, because base64 must come after that.
