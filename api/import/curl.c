@@ -410,7 +410,7 @@ static rqc_err add_body(rqci_curl *k)
     if (k->body.kind == 2)
         return add_pairs(k, RQC_HTTP_BODY_URLENCODED, text_of(&k->body.data), k->body.data.len);
     if (k->body.kind == 3)
-        return rqci_rows_raw_add(k->rows, k->request, &k->body.data, 0, k->rows->now);
+        return rqci_rows_raw_add(k->rows, k->request, NULL, &k->body.data, 0, k->rows->now);
     return RQC_OK;
 }
 

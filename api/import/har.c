@@ -35,8 +35,55 @@ static void hash_text(rqci_hasher *hasher, const rqc_value *text)
     rqci_hasher_add(hasher, text->p, text->n);
 }
 
+// No two records of a file may have one id, whatever it says.
+static rqc_err first_of_id(rqci_har *h, const uint8_t id[16], bool *ret_first)
+{
+    uint8_t hash[16];
+    uint32_t n;
+    rqci_xxh128_bytes(id, 16, hash);
+    const rqc_err rc = rqci_rows_ordinal(h->rows, hash, &n);
+    *ret_first = rc == RQC_OK && n == 0;
+    return rc;
+}
+
+rqc_err rqci_har_own_id(rqci_har *h, json_t *v, uint8_t ret_id[16], bool *ret_given)
+{
+    const char *text = json_string_value(v);
+    uint8_t id[16];
+    *ret_given = false;
+    if (!h->own || !h->same_workspace || !text || rqc_id_parse(text, id) != RQC_OK)
+        return RQC_OK;
+    const rqc_err rc = first_of_id(h, id, ret_given);
+    if (*ret_given)
+        memcpy(ret_id, id, 16);
+    return rc;
+}
+
+// An own export's id in another workspace: another one, but always the same.
+static rqc_err id_elsewhere(rqci_har *h, uint8_t ret_id[16], bool *ret_given)
+{
+    const char *text = json_string_value(json_object_get(h->own, "id"));
+    uint8_t in[32], id[16];
+    *ret_given = false;
+    if (!text || rqc_id_parse(text, in + 16) != RQC_OK)
+        return RQC_OK;
+    memcpy(in, h->rows->workspace, 16);
+    rqci_xxh128_bytes(in, sizeof in, id);
+    memcpy(id, in + 16, 6);
+    const rqc_err rc = first_of_id(h, id, ret_given);
+    if (*ret_given)
+        memcpy(ret_id, id, 16);
+    return rc;
+}
+
 static rqc_err request_id(rqci_har *h)
 {
+    bool given;
+    rqc_err rc = rqci_har_own_id(h, json_object_get(h->own, "id"), h->request, &given);
+    if (rc == RQC_OK && !given && !h->same_workspace)
+        rc = id_elsewhere(h, h->request, &given);
+    if (rc != RQC_OK || given)
+        return rc;
     rqci_hasher hasher;
     rqci_hasher_init(&hasher);
     rqci_hasher_add(&hasher, h->rows->workspace, 16);
@@ -48,7 +95,7 @@ static rqc_err request_id(rqci_har *h)
     rqci_put64be(hash, equal.hi);
     rqci_put64be(hash + 8, equal.lo);
     uint32_t n;
-    const rqc_err rc = rqci_rows_ordinal(h->rows, hash, &n);
+    rc = rqci_rows_ordinal(h->rows, hash, &n);
     if (rc != RQC_OK)
         return rc;
     rqci_put32be(hash + 16, n);
@@ -231,6 +278,11 @@ rqc_err rqci_har_read(json_t *root, rqci_rows *r)
     json_t *entries = json_object_get(json_object_get(root, "log"), "entries");
     const size_t n = json_array_size(entries);
     rqc_err rc = RQC_OK;
+    uint8_t id[16];
+    json_t *own = json_object_get(rqci_har_own(json_object_get(root, "log")), "workspace");
+    const char *text = json_string_value(json_object_get(own, "id"));
+    h.same_workspace =
+        text && rqc_id_parse(text, id) == RQC_OK && memcmp(id, r->workspace, 16) == 0;
     for (size_t i = 0; i < n && rc == RQC_OK; i++) {
         rc = add_entry(&h, json_array_get(entries, i), i + 1);
         // The memory of what was read is given back early.

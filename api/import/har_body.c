@@ -47,7 +47,13 @@ static rqc_err add_object(rqci_har *h, rqc_entity entity, const uint8_t owner[16
         entity == RQC_HTTP_BODY_FORM ? rqci_rows_string(item, "fileName", &file_len) : NULL;
     const char *type = rqci_rows_string(item, "contentType", &type_len);
     json_t *comment = json_object_get(item, "comment");
-    rqc_err rc = rqci_rows_text(h->rows, json_object_get(item, "name"), &pair.key);
+    uint8_t id[16];
+    bool own_id = false;
+    pair.has_order = h->own && rqci_rows_number(json_object_get(item, "_order"), &pair.order);
+    rqc_err rc = rqci_har_own_id(h, json_object_get(item, "_id"), id, &own_id);
+    pair.id = own_id ? id : NULL;
+    if (rc == RQC_OK)
+        rc = rqci_rows_text(h->rows, json_object_get(item, "name"), &pair.key);
     if (rc == RQC_OK)
         rc = rqci_rows_text(h->rows, json_object_get(item, "value"), &pair.value);
     if (rc == RQC_OK && file && pair.value.n == 0)
@@ -418,7 +424,12 @@ rqc_err rqci_har_body_add(rqci_har *h, const rqci_har_body *body)
 {
     if (body->has_raw) {
         const int64_t codec = rqci_rows_integer(json_object_get(h->own, "compression"), 0);
-        return rqci_rows_raw_add(h->rows, h->request, &body->bytes, codec, h->seconds);
+        uint8_t id[16];
+        bool given;
+        const rqc_err rc = rqci_har_own_id(h, json_object_get(h->own, "raw_id"), id, &given);
+        return rc == RQC_OK ? rqci_rows_raw_add(h->rows, h->request, given ? id : NULL,
+                                                &body->bytes, codec, h->seconds)
+                            : rc;
     }
     if (body->kind != 1 && body->kind != 2)
         return RQC_OK;

@@ -122,11 +122,14 @@ static rqc_err add_row(rqci_har *h, json_t *holder, json_t *response, json_t *ow
 static rqc_err add_response(rqci_har *h, json_t *holder, uint32_t n)
 {
     json_t *response = json_object_get(holder, "response");
+    json_t *own = json_object_get(rqci_har_own(holder), "response");
     rqci_buf body = {0};
     uint8_t id[16];
+    bool given;
     rqci_rows_child_id(h->request, RQC_HTTP_RESPONSE, n, id);
-    rqc_err rc =
-        add_row(h, holder, response, json_object_get(rqci_har_own(holder), "response"), id, &body);
+    rqc_err rc = rqci_har_own_id(h, json_object_get(own, "id"), id, &given);
+    if (rc == RQC_OK)
+        rc = add_row(h, holder, response, own, id, &body);
     rqci_buf_free(&body);
     if (rc == RQC_OK)
         rc = rqci_har_pairs(h, RQC_HTTP_RESPONSE_HEADER, id, json_object_get(response, "headers"),

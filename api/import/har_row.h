@@ -12,6 +12,7 @@ typedef struct rqci_har {
     uint8_t request[16]; // its id
     int64_t seconds;     // its start
     json_t *own;         // what an own export says beside HAR, NULL: another program's file
+    bool same_workspace; // it is of the workspace that is imported into: its ids are valid here
     rqci_buf url_text, method_text, start_text;
     rqc_value url, method, start;
     bool start_known;
@@ -42,6 +43,10 @@ rqc_err rqci_har_pairs(rqci_har *h, rqc_entity entity, const uint8_t owner[16], 
                        const char *what, const char *kind);
 // Rows of an urlencoded text.
 rqc_err rqci_har_urlencoded(rqci_har *h, rqc_entity entity, const char *text, size_t len);
+
+// The id that an own export gives a record. False: none that is valid here, or one that another
+// record of the file has.
+rqc_err rqci_har_own_id(rqci_har *h, json_t *v, uint8_t ret_id[16], bool *ret_given);
 
 // Is there a header of this name, in any case?
 bool rqci_har_has_header(json_t *list, const char *name);
