@@ -181,7 +181,7 @@ static rqc_err cookies(rqci_curl *k)
                 out.err == RQC_OK ? rqci_losses_add(&k->losses, "cookies of a file") : out.err;
             continue;
         }
-        rqci_piece_text(&out, all.len > 0 ? "; " : "");
+        rqci_piece_text(&out, all.len > 0 ? ";" : "");
         rqci_piece(&out, m->p, m->len);
     }
     if (out.err == RQC_OK && all.len > 0)
@@ -468,6 +468,15 @@ static rqc_err add_requests(rqci_curl *k)
     return rc == RQC_OK ? rqci_losses_report(&k->losses, k->rows, "not kept") : rc;
 }
 
+// There a caret quotes, and ends lines that go on.
+static bool for_windows(const rqci_curl_words *w, size_t at)
+{
+    for (size_t i = at; i < w->n; i++)
+        if (rqci_curl_text_of(w, i)[0] == '^' && (i == at || w->words[i].len == 1))
+            return true;
+    return false;
+}
+
 static rqc_err read_command(rqci_curl *k, const rqci_curl_words *w, size_t at)
 {
     k->commands++;
@@ -475,10 +484,7 @@ static rqc_err read_command(rqci_curl *k, const rqci_curl_words *w, size_t at)
                                  (unsigned long long)k->commands, w->line);
     if (rc != RQC_OK)
         return rc;
-    if (k->commands > RQCI_IMPORT_ITEMS_MAX)
-        return rqci_fail(k->rows->err, RQC_TOO_LARGE, "more than %u commands",
-                         RQCI_IMPORT_ITEMS_MAX);
-    if (at < w->n && w->words[at].len > 1 && memcmp(rqci_curl_text_of(w, at), "^\"", 2) == 0) {
+    if (for_windows(w, at)) {
         rqci_rows_warn(k->rows, "written for the Windows command prompt: copy it as \"cURL "
                                 "(bash)\"; left out");
         return RQC_OK;
@@ -501,12 +507,20 @@ static rqc_err read_command(rqci_curl *k, const rqci_curl_words *w, size_t at)
     return rc;
 }
 
-static rqc_err read_words(rqci_curl *k, const rqci_curl_words *w)
+// Where curl stands among the words, behind what may stand before it; false: there is none.
+static bool find_curl(const rqci_curl_words *w, size_t *ret_at)
 {
     size_t i = 0;
     while (i < w->n && before_program(rqci_curl_text_of(w, i), w->words[i].len))
         i++;
-    if (i < w->n && is_curl(rqci_curl_text_of(w, i), w->words[i].len))
+    *ret_at = i;
+    return i < w->n && is_curl(rqci_curl_text_of(w, i), w->words[i].len);
+}
+
+static rqc_err read_words(rqci_curl *k, const rqci_curl_words *w)
+{
+    size_t i;
+    if (find_curl(w, &i))
         return read_command(k, w, i + 1);
     if (i == w->n)
         return RQC_OK;
@@ -516,21 +530,40 @@ static rqc_err read_words(rqci_curl *k, const rqci_curl_words *w)
     return rc;
 }
 
+// Counts before anything is given away, so that a file that is none, or beyond the limits, gives
+// nothing.
+static rqc_err count_commands(rqci_curl *k, rqci_curl_words *w, const char *text, size_t len,
+                              uint64_t *ret_n)
+{
+    rqci_curl_text t = {text, text + len, 1};
+    rqc_err rc = RQC_OK;
+    *ret_n = 0;
+    for (bool more = true; rc == RQC_OK && more;) {
+        size_t at;
+        rc = rqci_curl_words_next(&t, w, &more);
+        *ret_n += rc == RQC_OK && more && find_curl(w, &at);
+    }
+    if (rc == RQC_OK && *ret_n == 0)
+        rc = rqci_fail(k->rows->err, RQC_INVALID, "no curl command in it");
+    if (rc == RQC_OK && *ret_n > RQCI_IMPORT_ITEMS_MAX)
+        rc = rqci_fail(k->rows->err, RQC_TOO_LARGE, "%llu commands, at most %u are read",
+                       (unsigned long long)*ret_n, RQCI_IMPORT_ITEMS_MAX);
+    return rc;
+}
+
 static rqc_err read_all(rqci_curl *k, rqci_curl_words *w, const char *text, size_t len)
 {
     rqci_curl_text t = {text, text + len, 1};
     const rqci_import_sink *sink = k->rows->sink;
-    rqc_err rc = RQC_OK;
+    uint64_t total;
+    rqc_err rc = count_commands(k, w, text, len, &total);
     for (bool more = true; rc == RQC_OK && more;) {
         rc = rqci_curl_words_next(&t, w, &more);
         if (rc == RQC_OK && more)
             rc = read_words(k, w);
-        // Bytes stand for requests, which are not known before they are read.
-        if (rc == RQC_OK && sink->progress && len > 0)
-            sink->progress(sink->ctx, more ? (uint64_t)(t.p - text) : len, len);
+        if (rc == RQC_OK && more && sink->progress)
+            sink->progress(sink->ctx, k->commands, total);
     }
-    if (rc == RQC_OK && k->commands == 0)
-        rc = rqci_fail(k->rows->err, RQC_INVALID, "no curl command in it");
     return rc;
 }
 

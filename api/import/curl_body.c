@@ -14,6 +14,11 @@ static void encode(rqci_pieces *out, const char *p, size_t len)
     for (size_t i = 0; i < len; i++) {
         const unsigned char c = (unsigned char)p[i];
         const char escaped[] = {'%', hex[c >> 4], hex[c & 15]};
+        // A blank as a form writes it.
+        if (c == ' ') {
+            rqci_piece_text(out, "+");
+            continue;
+        }
         const bool plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') ||
                            c == '-' || c == '.' || c == '_' || c == '~';
         rqci_piece(out, plain ? p + i : escaped, plain ? 1 : 3);
