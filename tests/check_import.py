@@ -11,8 +11,8 @@ import har_reader
 import tap
 
 SHOP_HAR = cli.ROOT / "docs/examples/shop.har"
-KEYS = {"workspace_id", "workspace", "requests", "responses", "records", "skipped", "warnings",
-        "seq", "position"}
+KEYS = {"workspace_id", "workspace", "requests", "responses", "records", "skipped", "edited",
+        "warnings", "seq", "position"}
 TABLES = ("http", "http_header", "http_search_param", "http_body_form", "http_body_urlencoded",
           "http_body_raw", "http_response", "http_response_header")
 
@@ -102,9 +102,9 @@ def check_more(c: cli.Cli) -> None:
     c.one("patch", "http", record["id"], "name=Mine")
     har["log"]["entries"].append(last)
     path.write_text(json.dumps(har))
-    second = c.one("import", path)
-    tap.equal((second["requests"], second["skipped"], second["records"]),
-              (17, first["records"], har_reader.records([har_reader.entry(last)])),
+    second = c.one("import", path, quiet=False)
+    tap.equal((second["requests"], second["skipped"], second["edited"], second["records"]),
+              (17, first["records"], 1, har_reader.records([har_reader.entry(last)])),
               "an entry more: its records alone are written")
     tap.equal(c.one("get", "http", record["id"])["name"], "Mine", "edits survive an import")
     # Entries that are equal in all that makes an id are told apart by counting.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// HAR files into workspaces, all files of one command in one transaction.
+// Files of other programs into workspaces, all files of one command in one transaction.
 #include "api/cli/cli.h"
 
-#include "api/import/har.h"
+#include "api/import/merge.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -11,14 +11,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WARNINGS_SHOWN 20
+#define MESSAGES_SHOWN 20
+
+enum { OPTION_WORKSPACE, OPTION_FORMAT, OPTION_EDITED };
 
 typedef struct target {
     uint8_t id[16];
     char name[512];
     bool made; // by this transaction
-    rqci_har_counts counts;
-    uint64_t there; // records that were there before
+    rqci_import_counts counts;
+    uint64_t given, there, edited; // of the merge
 } target;
 
 typedef struct importing {
@@ -27,35 +29,65 @@ typedef struct importing {
     const char *file;
     target *targets, *target; // target: of this file
     size_t ntargets;
-    uint64_t warnings; // of this file
+    uint64_t messages; // about this file
+    rqci_import_format format;
+    rqci_edited edited;
     rqci_errbuf err;
 } importing;
 
+// The importer's rows go to the merge, its messages to the terminal.
+typedef struct merge_sink {
+    rqci_merge *merge;
+    importing *m;
+} merge_sink;
+
 static rqc_err add(void *ctx, rqc_entity entity, const uint8_t id[16], const rqc_value *row)
 {
-    importing *m = ctx;
-    const rqc_record *there;
-    const rqc_err rc = rqc_add(m->txn, entity, id, row);
-    m->target->there += rqc_get(m->c->read, entity, id, &there) == RQC_OK;
-    return rc == RQC_OK ? rc : rqci_fail(&m->err, rc, "%s", rqc_txn_error(m->txn));
+    return rqci_merge_add(((const merge_sink *)ctx)->merge, entity, id, row);
 }
 
 static void warn(void *ctx, const char *text)
 {
     importing *m = ctx;
-    if (m->warnings++ < WARNINGS_SHOWN || m->c->verbose)
+    if (m->messages++ < MESSAGES_SHOWN || m->c->verbose)
         cli_note(m->c, "%s: %s", m->file, text);
+}
+
+static void warn_of_file(void *ctx, const char *text)
+{
+    warn(((const merge_sink *)ctx)->m, text);
 }
 
 static void progress(void *ctx, uint64_t done, uint64_t total)
 {
-    importing *m = ctx;
+    importing *m = ((const merge_sink *)ctx)->m;
     cli_progress(m->c, m->file, done, total);
+}
+
+// Makes a workspace in this transaction: with the id that an own export asks for, where no other
+// has it.
+static int make_workspace(importing *m, const char *name, const rqci_import *file, uint8_t id[16])
+{
+    const rqc_record *there;
+    rqc_value row[RQC_WORKSPACES_NFIELDS] = {0};
+    row[RQC_WORKSPACES_NAME] = rqc_text(name);
+    rqc_err rc = RQC_OK;
+    bool taken = !rqci_import_workspace_id(file, id) ||
+                 rqc_get(m->c->read, RQC_WORKSPACES, id, &there) != RQC_NOT_FOUND;
+    for (size_t i = 0; i < m->ntargets; i++)
+        taken = taken || memcmp(m->targets[i].id, id, 16) == 0;
+    if (taken)
+        rc = rqc_id_new(id);
+    if (rc == RQC_OK)
+        rc = rqc_add(m->txn, RQC_WORKSPACES, id, row);
+    return rc == RQC_OK ? CLI_OK
+                        : cli_fail(m->c, rc, "workspace %s: %s; nothing was written", name,
+                                   rqc_txn_error(m->txn));
 }
 
 // The workspace that a file goes to: found, met before in this command, or made by this
 // transaction.
-static int find_target(importing *m, const char *name, target **ret)
+static int find_target(importing *m, const char *name, const rqci_import *file, target **ret)
 {
     uint8_t id[16];
     bool name_free;
@@ -64,19 +96,11 @@ static int find_target(importing *m, const char *name, target **ret)
             *ret = &m->targets[i];
             return CLI_OK;
         }
-    const int status = cli_find_workspace(m->c, name, id, &name_free);
+    int status = cli_find_workspace(m->c, name, id, &name_free);
+    if (status == CLI_OK && name_free)
+        status = make_workspace(m, name, file, id);
     if (status != CLI_OK)
         return status;
-    if (name_free) {
-        rqc_value row[RQC_WORKSPACES_NFIELDS] = {0};
-        row[RQC_WORKSPACES_NAME] = rqc_text(name);
-        rqc_err rc = rqc_id_new(id);
-        if (rc == RQC_OK)
-            rc = rqc_add(m->txn, RQC_WORKSPACES, id, row);
-        if (rc != RQC_OK)
-            return cli_fail(m->c, rc, "workspace %s: %s; nothing was written", name,
-                            rqc_txn_error(m->txn));
-    }
     target *t = &m->targets[m->ntargets++];
     memcpy(t->id, id, 16);
     t->made = name_free;
@@ -85,42 +109,67 @@ static int find_target(importing *m, const char *name, target **ret)
     return CLI_OK;
 }
 
-static int import_file(importing *m, const char *path, const char *workspace)
+static int failed(importing *m, rqc_err rc, const char *text)
+{
+    return cli_fail(m->c, rc, "%s: %s; nothing was written", m->file,
+                    *text ? text : rqc_err_text(rc));
+}
+
+// Gives the file's rows to the transaction.
+static int run_file(importing *m, rqci_import *file, target *t)
+{
+    rqci_import_counts counts = {0};
+    rqci_merge merge = {.txn = m->txn, .read = m->c->read, .how = m->edited, .say = warn, .ctx = m};
+    merge_sink into = {&merge, m};
+    const rqci_import_sink sink = {add, warn_of_file, progress, &into};
+    rqc_err rc = rqci_import_run(file, t->id, (int64_t)time(NULL), &sink, &counts, &m->err);
+    if (rc == RQC_OK)
+        rc = rqci_merge_end(&merge);
+    rqci_merge_free(&merge);
+    if (rc != RQC_OK)
+        return failed(m, rc, *m->err.text ? m->err.text : merge.error);
+    t->counts.requests += counts.requests;
+    t->counts.responses += counts.responses;
+    t->counts.warnings += counts.warnings;
+    t->given += merge.given;
+    t->there += merge.there;
+    t->edited += merge.edited;
+    return CLI_OK;
+}
+
+static int import_text(importing *m, rqci_buf *text, const char *workspace)
 {
     char name[512];
     target *t = NULL;
+    rqci_import *file = NULL;
+    const rqc_err rc = rqci_import_open((char *)text->data, text->len, m->format, &file, &m->err);
+    if (rc != RQC_OK)
+        return failed(m, rc, m->err.text);
+    rqci_import_name(file, m->file, name, sizeof name);
+    int status = find_target(m, workspace ? workspace : name, file, &t);
+    if (status == CLI_OK)
+        status = run_file(m, file, t);
+    rqci_import_free(file);
+    if (status == CLI_OK && m->messages > MESSAGES_SHOWN && !m->c->verbose)
+        cli_note(m->c, "%s: and %" PRIu64 " messages more; --verbose shows all", m->file,
+                 m->messages - MESSAGES_SHOWN);
+    return status;
+}
+
+static int import_file(importing *m, const char *path, const char *workspace)
+{
     rqci_buf text = {0};
-    rqci_har_counts counts = {0};
     m->file = path;
-    m->warnings = 0;
+    m->messages = 0;
     m->err.text[0] = 0;
-    rqc_err rc = rqci_har_load(path, &text, &m->err);
+    const rqc_err rc = rqci_import_load(path, &text, &m->err);
     if (rc != RQC_OK)
         // A file that is not there is bad input, not a negative answer.
         return cli_fail(m->c, rc == RQC_NOT_FOUND ? RQC_INVALID : rc, "%s; nothing was written",
                         m->err.text);
-    rqci_har_workspace_name(path, name, sizeof name);
-    const int status = find_target(m, workspace ? workspace : name, &t);
-    if (status == CLI_OK) {
-        m->target = t;
-        const rqci_har_sink sink = {add, warn, progress, m};
-        rc = rqci_har_read((char *)text.data, text.len, t->id, (int64_t)time(NULL), &sink, &counts,
-                           &m->err);
-    }
+    const int status = import_text(m, &text, workspace);
     rqci_buf_free(&text);
-    if (status != CLI_OK)
-        return status;
-    if (rc != RQC_OK)
-        return cli_fail(m->c, rc, "%s: %s; nothing was written", path,
-                        *m->err.text ? m->err.text : rqc_err_text(rc));
-    if (m->warnings > WARNINGS_SHOWN && !m->c->verbose)
-        cli_note(m->c, "%s: and %" PRIu64 " warnings more; --verbose shows all", path,
-                 m->warnings - WARNINGS_SHOWN);
-    t->counts.requests += counts.requests;
-    t->counts.responses += counts.responses;
-    t->counts.records += counts.records;
-    t->counts.warnings += counts.warnings;
-    return CLI_OK;
+    return status;
 }
 
 static void summary(cli *c, const target *t, const rqc_result *r, uint64_t written,
@@ -136,6 +185,7 @@ static void summary(cli *c, const target *t, const rqc_result *r, uint64_t writt
         cli_json_uint(c, "responses", t->counts.responses);
         cli_json_uint(c, "records", written);
         cli_json_uint(c, "skipped", skipped);
+        cli_json_uint(c, "edited", t->edited);
         cli_json_uint(c, "warnings", t->counts.warnings);
         cli_json_position(c, &r->position);
         cli_json_end(c);
@@ -144,10 +194,10 @@ static void summary(cli *c, const target *t, const rqc_result *r, uint64_t writt
     rqci_buf name = {0};
     cli_visible(&name, t->name, strlen(t->name));
     printf("%.*s (%s): %" PRIu64 " requests, %" PRIu64 " responses; %" PRIu64
-           " records written, %" PRIu64 " were there already; %" PRIu64
-           " warnings; position %" PRIu64 "\n",
+           " records written, %" PRIu64 " were there already, %" PRIu64
+           " differ from the file; %" PRIu64 " warnings; position %" PRIu64 "\n",
            (int)name.len, (const char *)name.data, id, t->counts.requests, t->counts.responses,
-           written, skipped, t->counts.warnings, r->position.seq);
+           written, skipped, t->edited, t->counts.warnings, r->position.seq);
     rqci_buf_free(&name);
 }
 
@@ -164,7 +214,7 @@ static int import_all(importing *m, const cli_args *a)
     if (rc != RQC_OK)
         return cli_fail(m->c, rc, "%s: %s", m->c->db_path, e.text);
     for (size_t i = 0; i < a->n && status == CLI_OK; i++)
-        status = import_file(m, a->words[i], cli_value(a, 0));
+        status = import_file(m, a->words[i], cli_value(a, OPTION_WORKSPACE));
     if (status != CLI_OK)
         return status;
     rqc_read_end(m->c->read);
@@ -181,7 +231,7 @@ static int import_all(importing *m, const cli_args *a)
         if (m->ntargets == 1)
             summary(m->c, t, &r, r.written - t->made, r.skipped);
         else
-            summary(m->c, t, &r, t->counts.records - t->there, t->there);
+            summary(m->c, t, &r, t->given - t->there, t->there);
     }
     return CLI_OK;
 }
@@ -196,14 +246,37 @@ static int check_files(cli *c, const cli_args *a)
     return CLI_OK;
 }
 
+static int read_options(cli *c, const cli_args *a, importing *m)
+{
+    static const char *const choices[] = {[RQCI_EDITED_KEEP] = "keep",
+                                          [RQCI_EDITED_REPLACE] = "replace",
+                                          [RQCI_EDITED_COPY] = "copy"};
+    const char *workspace = cli_value(a, OPTION_WORKSPACE);
+    const char *format = cli_value(a, OPTION_FORMAT), *edited = cli_value(a, OPTION_EDITED);
+    if (workspace && !*workspace)
+        return cli_usage(c, "-w needs the name or id of a workspace, not an empty one");
+    if (format) {
+        m->format = rqci_import_format_named(format);
+        if (m->format == RQCI_IMPORT_UNKNOWN)
+            return cli_usage(c, "--format is har, postman or curl, not %s", format);
+    }
+    for (size_t i = 0; edited && i < sizeof choices / sizeof *choices; i++)
+        if (strcmp(edited, choices[i]) == 0) {
+            m->edited = (rqci_edited)i;
+            return CLI_OK;
+        }
+    return edited ? cli_usage(c, "--edited is keep, replace or copy, not %s", edited) : CLI_OK;
+}
+
 static int import(cli *c, const cli_args *a)
 {
-    if (cli_has(a, 0) && !*cli_value(a, 0))
-        return cli_usage(c, "-w needs the name or id of a workspace, not an empty one");
-    int status = check_files(c, a);
+    importing m = {.c = c};
+    int status = read_options(c, a, &m);
+    if (status == CLI_OK)
+        status = check_files(c, a);
     if (status != CLI_OK)
         return status;
-    importing m = {.c = c, .targets = calloc(a->n, sizeof(target))};
+    m.targets = calloc(a->n, sizeof(target));
     if (!m.targets)
         return cli_fail(c, RQC_NO_MEMORY, "out of memory");
     status = import_all(&m, a);
@@ -212,16 +285,27 @@ static int import(cli *c, const cli_args *a)
     return status;
 }
 
-static const cli_option options[] = {{"workspace", 'w', "WORKSPACE"}, {NULL, 0, NULL}};
+static const cli_option options[] = {{"workspace", 'w', "WORKSPACE"},
+                                     {"format", 0, "FORMAT"},
+                                     {"edited", 0, "CHOICE"},
+                                     {NULL, 0, NULL}};
 
 const cli_command cli_import_commands[] = {
-    {"import", "[-w WORKSPACE] FILE...",
-     "read HAR files into a workspace\n\n"
+    {"import", "[-w WORKSPACE] [--format FORMAT] [--edited CHOICE] FILE...",
+     "read HAR files, Postman collections, curl commands\n\n"
      "WORKSPACE is an id or a name; a new name makes a workspace. Without -w each file has one "
-     "named after it. All files of one\n"
-     "command are stored in one transaction. Importing a file again changes nothing. FILE may be - "
-     "for standard input.\n\n"
-     "Example: reqcast import -w shop monday.har tuesday.har",
+     "named after what it calls\n"
+     "itself, or after the file. All files of one command are stored in one transaction. Importing "
+     "a file again changes\n"
+     "nothing. FILE may be - for standard input. FORMAT is har, postman or curl; without it each "
+     "file is looked at.\n\n"
+     "CHOICE says what happens to records that differ from the file, because they were edited "
+     "since: keep (without it:\n"
+     "they stay), replace (they become what the file has), copy (the file's request is stored "
+     "beside the edited one).\n\n"
+     "Example: reqcast import -w shop monday.har collection.json\n"
+     "         reqcast import --edited replace collection.json\n"
+     "         pbpaste | reqcast import -w scratch --format curl -",
      options, 1, SIZE_MAX, import},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},
 };

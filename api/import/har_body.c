@@ -7,60 +7,16 @@
 #include <string.h>
 #include <strings.h>
 
-// Which fields of an entity hold a name and its value; -1: the entity has no such field.
-typedef struct rqci_har_columns {
-    rqc_entity entity;
-    int owner, key, value, description, order, created, updated;
-} rqci_har_columns;
-
-static const rqci_har_columns columns[] = {
-    {RQC_HTTP_HEADER, RQC_HTTP_HEADER_HTTP_ID, RQC_HTTP_HEADER_HEADER_KEY,
-     RQC_HTTP_HEADER_HEADER_VALUE, RQC_HTTP_HEADER_DESCRIPTION, RQC_HTTP_HEADER_DISPLAY_ORDER,
-     RQC_HTTP_HEADER_CREATED_AT, RQC_HTTP_HEADER_UPDATED_AT},
-    {RQC_HTTP_SEARCH_PARAM, RQC_HTTP_SEARCH_PARAM_HTTP_ID, RQC_HTTP_SEARCH_PARAM_KEY,
-     RQC_HTTP_SEARCH_PARAM_VALUE, RQC_HTTP_SEARCH_PARAM_DESCRIPTION,
-     RQC_HTTP_SEARCH_PARAM_DISPLAY_ORDER, RQC_HTTP_SEARCH_PARAM_CREATED_AT,
-     RQC_HTTP_SEARCH_PARAM_UPDATED_AT},
-    {RQC_HTTP_BODY_FORM, RQC_HTTP_BODY_FORM_HTTP_ID, RQC_HTTP_BODY_FORM_KEY,
-     RQC_HTTP_BODY_FORM_VALUE, RQC_HTTP_BODY_FORM_DESCRIPTION, RQC_HTTP_BODY_FORM_DISPLAY_ORDER,
-     RQC_HTTP_BODY_FORM_CREATED_AT, RQC_HTTP_BODY_FORM_UPDATED_AT},
-    {RQC_HTTP_BODY_URLENCODED, RQC_HTTP_BODY_URLENCODED_HTTP_ID, RQC_HTTP_BODY_URLENCODED_KEY,
-     RQC_HTTP_BODY_URLENCODED_VALUE, RQC_HTTP_BODY_URLENCODED_DESCRIPTION,
-     RQC_HTTP_BODY_URLENCODED_DISPLAY_ORDER, RQC_HTTP_BODY_URLENCODED_CREATED_AT,
-     RQC_HTTP_BODY_URLENCODED_UPDATED_AT},
-    {RQC_HTTP_RESPONSE_HEADER, RQC_HTTP_RESPONSE_HEADER_RESPONSE_ID, RQC_HTTP_RESPONSE_HEADER_KEY,
-     RQC_HTTP_RESPONSE_HEADER_VALUE, -1, -1, RQC_HTTP_RESPONSE_HEADER_CREATED_AT, -1},
-};
-
 static const char *text_of(const rqci_buf *b)
 {
     return b->len ? (const char *)b->data : "";
 }
 
-static const rqci_har_columns *columns_of(rqc_entity entity)
+static rqc_err add_pair(rqci_har *h, rqc_entity entity, const uint8_t owner[16], uint32_t n,
+                        rqci_rows_pair *pair)
 {
-    size_t i = 0;
-    while (columns[i].entity != entity)
-        i++;
-    return &columns[i];
-}
-
-// The n-th name and value of an owner. `row` was begun with rqci_har_row and may hold a
-// description.
-static rqc_err add_pair(rqci_har *h, const rqci_har_columns *c, const uint8_t owner[16], uint32_t n,
-                        const rqc_value *key, const rqc_value *value, rqc_value *row)
-{
-    row[c->owner] = rqc_id(owner);
-    row[c->key] = *key;
-    row[c->value] = *value;
-    if (c->order >= 0)
-        row[c->order] = rqc_real(n);
-    row[c->created] = rqc_int(h->seconds);
-    if (c->updated >= 0)
-        row[c->updated] = rqc_int(h->seconds);
-    uint8_t id[16];
-    rqci_har_child_id(owner, c->entity, n, id);
-    return rqci_har_add(h, c->entity, id, row);
+    pair->seconds = h->seconds;
+    return rqci_rows_pair_add(h->rows, entity, owner, n, pair);
 }
 
 // What tells about a file that a form sent: its name stands for its content, which HAR files mostly
@@ -68,75 +24,125 @@ static rqc_err add_pair(rqci_har *h, const rqci_har_columns *c, const uint8_t ow
 static rqc_err describe_file(rqci_har *h, const char *name, size_t name_len, const char *type,
                              size_t type_len, rqc_value *ret)
 {
-    rqci_buf *out = rqci_har_scratch(h);
-    rqc_err rc = rqci_buf_add(out, "file ", 5);
-    if (rc == RQC_OK)
-        rc = rqci_buf_add(out, name, name_len);
-    if (rc == RQC_OK && type_len > 0)
-        rc = rqci_buf_add(out, ", ", 2);
-    if (rc == RQC_OK)
-        rc = rqci_buf_add(out, type, type_len);
-    return rc == RQC_OK ? rqci_har_textn(h, (const char *)out->data, out->len, ret) : rc;
+    rqci_buf *out = rqci_rows_scratch(h->rows);
+    rqci_pieces pieces = {out, RQC_OK};
+    rqci_piece_text(&pieces, "file ");
+    rqci_piece(&pieces, name, name_len);
+    if (type_len > 0) {
+        rqci_piece_text(&pieces, ", ");
+        rqci_piece(&pieces, type, type_len);
+    }
+    return pieces.err == RQC_OK ? rqci_rows_textn(h->rows, (const char *)out->data, out->len, ret)
+                                : pieces.err;
 }
 
-static rqc_err add_object(rqci_har *h, const rqci_har_columns *c, const uint8_t owner[16],
-                          uint32_t n, const json_t *item)
+static rqc_err add_object(rqci_har *h, rqc_entity entity, const uint8_t owner[16], uint32_t n,
+                          json_t *item)
 {
-    rqc_value row[RQC_FIELD_MAX], key, value;
-    rqci_har_row(h, row);
+    rqc_value row[RQC_FIELD_MAX];
+    rqci_rows_pair pair = {.disabled = json_is_true(json_object_get(item, "_disabled"))};
+    rqci_rows_start(h->rows, row);
     size_t file_len = 0, type_len = 0;
     const char *file =
-        c->entity == RQC_HTTP_BODY_FORM ? rqci_har_string(item, "fileName", &file_len) : NULL;
-    const char *type = rqci_har_string(item, "contentType", &type_len);
-    const json_t *given = json_object_get(item, "value");
-    rqc_err rc = rqci_har_text(h, json_object_get(item, "name"), &key);
+        entity == RQC_HTTP_BODY_FORM ? rqci_rows_string(item, "fileName", &file_len) : NULL;
+    const char *type = rqci_rows_string(item, "contentType", &type_len);
+    json_t *comment = json_object_get(item, "comment");
+    uint8_t id[16];
+    bool own_id = false;
+    pair.has_order = h->own && rqci_rows_number(json_object_get(item, "_order"), &pair.order);
+    rqc_err rc = rqci_har_own_id(h, json_object_get(item, "_id"), id, &own_id);
+    pair.id = own_id ? id : NULL;
     if (rc == RQC_OK)
-        rc = rqci_har_text(h, given, &value);
-    if (rc == RQC_OK && file && value.n == 0)
-        rc = rqci_har_textn(h, file, file_len, &value);
-    if (rc == RQC_OK && file)
-        rc = describe_file(h, file, file_len, type ? type : "", type_len, &row[c->description]);
-    else if (rc == RQC_OK && c->description >= 0)
-        rc = rqci_har_text(h, json_object_get(item, "comment"), &row[c->description]);
-    return rc == RQC_OK ? add_pair(h, c, owner, n, &key, &value, row) : rc;
+        rc = rqci_rows_text(h->rows, json_object_get(item, "name"), &pair.key);
+    if (rc == RQC_OK)
+        rc = rqci_rows_text(h->rows, json_object_get(item, "value"), &pair.value);
+    if (rc == RQC_OK && file && pair.value.n == 0)
+        rc = rqci_rows_textn(h->rows, file, file_len, &pair.value);
+    if (rc == RQC_OK && json_is_string(comment) && entity == RQC_HTTP_RESPONSE_HEADER)
+        rc = json_string_length(comment) == 0
+                 ? RQC_OK
+                 : rqci_losses_add(&h->losses, "comment of a response header");
+    else if (rc == RQC_OK && json_is_string(comment))
+        rc = rqci_rows_text(h->rows, comment, &pair.description);
+    else if (rc == RQC_OK && file)
+        rc = describe_file(h, file, file_len, type ? type : "", type_len, &pair.description);
+    return rc == RQC_OK ? add_pair(h, entity, owner, n, &pair) : rc;
 }
 
-rqc_err rqci_har_pairs(rqci_har *h, rqc_entity entity, const uint8_t owner[16], const json_t *array,
-                       const char *what)
+// Disabled ones stand apart in an own export, each with its place, because other readers of HAR
+// would send them. *ret_all: both, a new reference.
+static rqc_err with_disabled(json_t *array, json_t *list, json_t **ret_all)
+{
+    json_t *all = json_array();
+    const size_t n = json_array_size(array), m = json_array_size(list);
+    bool good = all != NULL;
+    for (size_t i = 0, j = 0; good && (i < n || j < m);) {
+        json_t *item = json_array_get(list, j);
+        const int64_t at = rqci_rows_integer(json_object_get(item, "_at"), 0);
+        if (j < m && (i == n || at <= (int64_t)(i + j))) {
+            j++;
+            good = !json_is_object(item) ||
+                   (json_object_set_new(item, "_disabled", json_true()) == 0 &&
+                    json_array_append(all, item) == 0);
+        } else {
+            good = json_array_append(all, json_array_get(array, i++)) == 0;
+        }
+    }
+    if (good)
+        *ret_all = all;
+    else
+        json_decref(all);
+    return good ? RQC_OK : RQC_NO_MEMORY;
+}
+
+static rqc_err add_list(rqci_har *h, rqc_entity entity, const uint8_t owner[16], json_t *array,
+                        const char *what)
+{
+    rqc_err rc = RQC_OK;
+    uint32_t n = 0;
+    for (size_t i = 0; i < json_array_size(array) && rc == RQC_OK; i++) {
+        json_t *item = json_array_get(array, i);
+        if (json_is_string(json_object_get(item, "name")))
+            rc = add_object(h, entity, owner, n++, item);
+        else
+            rqci_rows_warn(h->rows, "item %zu of the %s has no name: left out", i + 1, what);
+    }
+    return rc;
+}
+
+rqc_err rqci_har_pairs(rqci_har *h, rqc_entity entity, const uint8_t owner[16], json_t *array,
+                       const char *what, const char *kind)
 {
     if (array && !json_is_array(array) && !json_is_null(array))
-        rqci_har_warn(h, "the %s are no list: left out", what);
-    const rqci_har_columns *c = columns_of(entity);
-    uint32_t n = 0;
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        const json_t *item = json_array_get(array, i);
-        if (!json_is_string(json_object_get(item, "name"))) {
-            rqci_har_warn(h, "item %zu of the %s has no name: left out", i + 1, what);
-            continue;
-        }
-        const rqc_err rc = add_object(h, c, owner, n++, item);
-        if (rc != RQC_OK)
-            return rc;
-    }
-    return RQC_OK;
+        rqci_rows_warn(h->rows, "the %s are no list: left out", what);
+    json_t *disabled = kind ? json_object_get(json_object_get(h->own, "disabled"), kind) : NULL;
+    if (json_array_size(disabled) == 0)
+        return add_list(h, entity, owner, array, what);
+    json_t *all = NULL;
+    rqc_err rc = with_disabled(array, disabled, &all);
+    if (rc == RQC_OK)
+        rc = add_list(h, entity, owner, all, what);
+    json_decref(all);
+    return rc;
 }
 
 rqc_err rqci_har_urlencoded(rqci_har *h, rqc_entity entity, const char *text, size_t len)
 {
-    rqci_har_pair pair;
-    for (uint32_t n = 0; rqci_har_next_pair(&text, &len, &pair); n++) {
-        rqc_value row[RQC_FIELD_MAX], key, value;
-        rqci_har_row(h, row);
-        rqci_buf *name = rqci_har_scratch(h), *content = rqci_har_scratch(h);
-        rqc_err rc = rqci_har_unescape(pair.name, pair.name_len, name);
+    rqci_har_pair found;
+    for (uint32_t n = 0; rqci_har_next_pair(&text, &len, &found); n++) {
+        rqc_value row[RQC_FIELD_MAX];
+        rqci_rows_pair pair = {0};
+        rqci_rows_start(h->rows, row);
+        rqci_buf *name = rqci_rows_scratch(h->rows), *content = rqci_rows_scratch(h->rows);
+        rqc_err rc = rqci_har_unescape(found.name, found.name_len, name);
         if (rc == RQC_OK)
-            rc = rqci_har_unescape(pair.value, pair.value_len, content);
+            rc = rqci_har_unescape(found.value, found.value_len, content);
         if (rc == RQC_OK)
-            rc = rqci_har_textn(h, text_of(name), name->len, &key);
+            rc = rqci_rows_textn(h->rows, text_of(name), name->len, &pair.key);
         if (rc == RQC_OK)
-            rc = rqci_har_textn(h, text_of(content), content->len, &value);
+            rc = rqci_rows_textn(h->rows, text_of(content), content->len, &pair.value);
         if (rc == RQC_OK)
-            rc = add_pair(h, columns_of(entity), h->request, n, &key, &value, row);
+            rc = add_pair(h, entity, h->request, n, &pair);
         if (rc != RQC_OK)
             return rc;
     }
@@ -244,9 +250,10 @@ static bool next_part(rqci_har_parts *parts, rqci_har_part *ret)
 static rqc_err add_part(rqci_har *h, const rqci_har_part *part, uint32_t n, bool *ret_named)
 {
     *ret_named = false;
-    rqc_value row[RQC_FIELD_MAX], key, value;
-    rqci_har_row(h, row);
-    rqci_buf *name = rqci_har_scratch(h), *file = rqci_har_scratch(h);
+    rqc_value row[RQC_FIELD_MAX];
+    rqci_rows_pair pair = {0};
+    rqci_rows_start(h->rows, row);
+    rqci_buf *name = rqci_rows_scratch(h->rows), *file = rqci_rows_scratch(h->rows);
     if (!part->disposition ||
         !rqci_har_parameter(part->disposition, part->disposition_len, "name", name))
         return RQC_OK;
@@ -257,18 +264,16 @@ static rqc_err add_part(rqci_har *h, const rqci_har_part *part, uint32_t n, bool
                       !(part->len > 0 && memchr(part->content, 0, part->len));
     const bool by_name = is_file && (part->len == 0 || !text);
     if (is_file && !text)
-        rqci_har_warn(h, "form field %u holds bytes that are no text: its file name is kept",
-                      n + 1);
-    rqc_err rc = rqci_har_textn(h, text_of(name), name->len, &key);
+        rqci_rows_warn(h->rows, "form field %u holds bytes that are no text: its file name is kept",
+                       n + 1);
+    rqc_err rc = rqci_rows_textn(h->rows, text_of(name), name->len, &pair.key);
     if (rc == RQC_OK)
-        rc = by_name ? rqci_har_textn(h, text_of(file), file->len, &value)
-                     : rqci_har_textn(h, part->content, part->len, &value);
+        rc = by_name ? rqci_rows_textn(h->rows, text_of(file), file->len, &pair.value)
+                     : rqci_rows_textn(h->rows, part->content, part->len, &pair.value);
     if (rc == RQC_OK && is_file)
         rc = describe_file(h, text_of(file), file->len, part->type ? part->type : "",
-                           part->type_len, &row[RQC_HTTP_BODY_FORM_DESCRIPTION]);
-    return rc == RQC_OK
-               ? add_pair(h, columns_of(RQC_HTTP_BODY_FORM), h->request, n, &key, &value, row)
-               : rc;
+                           part->type_len, &pair.description);
+    return rc == RQC_OK ? add_pair(h, RQC_HTTP_BODY_FORM, h->request, n, &pair) : rc;
 }
 
 static rqc_err add_multipart(rqci_har *h, const rqci_har_body *body)
@@ -284,7 +289,7 @@ static rqc_err add_multipart(rqci_har *h, const rqci_har_body *body)
         if (named)
             n++;
         else
-            rqci_har_warn(h, "a part of the multipart body has no name: left out");
+            rqci_rows_warn(h->rows, "a part of the multipart body has no name: left out");
     }
     return RQC_OK;
 }
@@ -321,102 +326,120 @@ static rqc_err find_boundary(const char *mime, size_t mime_len, rqci_har_body *b
 
 // Some recorders write every body as params, JSON too: then the names and values are the text, cut
 // at its '=' and '&'.
-static rqc_err join_params(rqci_har *h, const json_t *params, rqci_buf *out)
+static rqc_err join_params(rqci_har *h, json_t *params, rqci_buf *out)
 {
-    rqci_har_warn(h, "the body has no text: it was put together from its params");
-    rqc_err rc = RQC_OK;
-    for (size_t i = 0; i < json_array_size(params) && rc == RQC_OK; i++) {
+    rqci_rows_warn(h->rows, "the body has no text: it was put together from its params");
+    rqci_pieces pieces = {out, RQC_OK};
+    for (size_t i = 0; i < json_array_size(params); i++) {
         size_t name_len = 0, value_len = 0;
-        const char *name = rqci_har_string(json_array_get(params, i), "name", &name_len);
-        const char *value = rqci_har_string(json_array_get(params, i), "value", &value_len);
-        if (i > 0)
-            rc = rqci_buf_add(out, "&", 1);
-        if (rc == RQC_OK)
-            rc = rqci_buf_add(out, name, name_len);
-        if (rc == RQC_OK && value_len > 0)
-            rc = rqci_buf_add(out, "=", 1);
-        if (rc == RQC_OK)
-            rc = rqci_buf_add(out, value, value_len);
+        const char *name = rqci_rows_string(json_array_get(params, i), "name", &name_len);
+        const char *value = rqci_rows_string(json_array_get(params, i), "value", &value_len);
+        rqci_piece_text(&pieces, i > 0 ? "&" : "");
+        rqci_piece(&pieces, name, name_len);
+        rqci_piece_text(&pieces, value_len > 0 ? "=" : "");
+        rqci_piece(&pieces, value, value_len);
     }
-    return rc;
+    return pieces.err;
 }
 
-static rqc_err body_text(rqci_har *h, const json_t *post, rqci_buf *out)
+rqc_err rqci_har_content(rqci_har *h, json_t *holder, const char *what, rqci_buf *out,
+                         bool *ret_there)
 {
     size_t len = 0, encoding_len = 0;
-    const char *text = rqci_har_string(post, "text", &len);
-    const char *encoding = rqci_har_string(post, "encoding", &encoding_len);
+    const char *text = rqci_rows_string(holder, "text", &len);
+    const char *encoding = rqci_rows_string(holder, "encoding", &encoding_len);
+    *ret_there = text != NULL;
     if (text && encoding && strcasecmp(encoding, "base64") == 0) {
         const rqc_err rc = rqci_har_base64(text, len, out);
         if (rc != RQC_INVALID)
             return rc;
-        rqci_har_warn(h, "the request's base64 is damaged: its text is kept as it is");
+        rqci_rows_warn(h->rows, "the %s's base64 is damaged: its text is kept as it is", what);
+    } else if (text && encoding_len > 0 && strcasecmp(encoding, "utf-8") != 0 &&
+               strcasecmp(encoding, "utf8") != 0) {
+        rqci_rows_warn(h->rows, "the %s has the encoding %.40s: its text is kept as it is", what,
+                       encoding);
     }
     return rqci_buf_add(out, text, len);
 }
 
-rqc_err rqci_har_body_read(rqci_har *h, const json_t *post, rqci_har_body *body)
+// What an own export says about the body: its kind, which the media type need not tell.
+static rqc_err own_body(rqci_har *h, json_t *params, rqci_har_body *body)
 {
-    if (!json_is_object(post)) {
-        if (post && !json_is_null(post))
-            rqci_har_warn(h, "the post data are no object: left out");
-        return RQC_OK;
-    }
+    const int64_t kind = rqci_rows_integer(json_object_get(h->own, "body_kind"), 0);
+    body->kind = kind >= 0 && kind <= 127 ? (int)kind : 0;
+    if (body->kind == 1 || body->kind == 2)
+        body->params = json_is_array(params) ? params : NULL;
+    body->has_raw = body->has_raw && body->kind == 3;
+    return RQC_OK;
+}
+
+static rqc_err guess_body(rqci_har *h, json_t *post, json_t *params, rqci_har_body *body)
+{
     size_t mime_len = 0;
-    const char *mime = rqci_har_string(post, "mimeType", &mime_len);
+    const char *mime = rqci_rows_string(post, "mimeType", &mime_len);
     char type[64];
     rqci_har_media_type(mime ? mime : "", mime_len, type, sizeof type);
-    const json_t *params = json_object_get(post, "params");
     const bool has_params = json_array_size(params) > 0;
-    rqc_err rc = body_text(h, post, &body->bytes);
-    if (rc != RQC_OK)
-        return rc;
     if (strcmp(type, "application/x-www-form-urlencoded") == 0)
         body->kind = 2;
     else if (strcmp(type, "multipart/form-data") == 0)
         body->kind = 1;
     else if (body->bytes.len > 0 || has_params)
         body->kind = 3;
+    body->has_raw = body->kind == 3;
     if (body->kind == 3 && body->bytes.len == 0)
         return join_params(h, params, &body->bytes);
     if (body->kind != 3 && has_params)
         body->params = params;
+    rqc_err rc = RQC_OK;
     if (body->kind == 1 && !has_params && body->bytes.len > 0) {
         rc = find_boundary(mime, mime_len, body);
         if (rc == RQC_OK && body->boundary.len == 0) {
-            rqci_har_warn(h, "the multipart body cannot be taken apart: kept as raw bytes");
+            rqci_rows_warn(h->rows, "the multipart body cannot be taken apart: kept as raw bytes");
             body->kind = 3;
+            body->has_raw = true;
         }
     }
     return rc;
 }
 
-static rqc_err add_raw(rqci_har *h, const rqci_buf *bytes)
+rqc_err rqci_har_body_read(rqci_har *h, json_t *post, rqci_har_body *body)
 {
-    if (bytes->len > UINT32_MAX)
-        return rqci_fail(h->err, RQC_TOO_LARGE, "entry %zu: a body of %zu bytes", h->entry,
-                         bytes->len);
-    rqc_value row[RQC_FIELD_MAX];
-    rqci_har_row(h, row);
-    row[RQC_HTTP_BODY_RAW_HTTP_ID] = rqc_id(h->request);
-    row[RQC_HTTP_BODY_RAW_RAW_DATA] = rqc_bytes(bytes->data, (uint32_t)bytes->len);
-    row[RQC_HTTP_BODY_RAW_CREATED_AT] = row[RQC_HTTP_BODY_RAW_UPDATED_AT] = rqc_int(h->seconds);
-    uint8_t id[16];
-    rqci_har_child_id(h->request, RQC_HTTP_BODY_RAW, 0, id);
-    return rqci_har_add(h, RQC_HTTP_BODY_RAW, id, row);
+    json_t *params = json_object_get(post, "params");
+    rqc_err rc = RQC_OK;
+    if (json_is_object(post))
+        rc = rqci_har_content(h, post, "request", &body->bytes, &body->has_raw);
+    else if (post && !json_is_null(post))
+        rqci_rows_warn(h->rows, "the post data are no object: left out");
+    if (rc == RQC_OK && json_string_length(json_object_get(post, "comment")) > 0)
+        rc = rqci_losses_add(&h->losses, "comment of the body");
+    if (rc != RQC_OK)
+        return rc;
+    if (json_is_integer(json_object_get(h->own, "body_kind")))
+        return own_body(h, params, body);
+    return json_is_object(post) ? guess_body(h, post, params, body) : RQC_OK;
 }
 
 rqc_err rqci_har_body_add(rqci_har *h, const rqci_har_body *body)
 {
-    if (body->kind == 3)
-        return add_raw(h, &body->bytes);
+    if (body->has_raw) {
+        const int64_t codec = rqci_rows_integer(json_object_get(h->own, "compression"), 0);
+        uint8_t id[16];
+        bool given;
+        const rqc_err rc = rqci_har_own_id(h, json_object_get(h->own, "raw_id"), id, &given);
+        return rc == RQC_OK ? rqci_rows_raw_add(h->rows, h->request, given ? id : NULL,
+                                                &body->bytes, codec, h->seconds)
+                            : rc;
+    }
+    if (body->kind != 1 && body->kind != 2)
+        return RQC_OK;
     const rqc_entity entity = body->kind == 1 ? RQC_HTTP_BODY_FORM : RQC_HTTP_BODY_URLENCODED;
     if (body->params)
-        return rqci_har_pairs(h, entity, h->request, body->params, "body parameters");
+        return rqci_har_pairs(h, entity, h->request, body->params, "body parameters", "params");
     if (body->bytes.len == 0)
         return RQC_OK;
     if (body->kind == 1)
-        return add_multipart(h, body);
+        return body->boundary.len > 0 ? add_multipart(h, body) : RQC_OK;
     return rqci_har_urlencoded(h, entity, (const char *)body->bytes.data, body->bytes.len);
 }
 

@@ -181,7 +181,9 @@ static rqc_err unescape(const char *text, size_t len, bool plus, rqci_buf *out)
         out->data[out->len++] = (uint8_t)c;
     }
     const size_t n = out->len - before;
-    if (rqci_utf8_valid(out->data + before, n) && !(n > 0 && memchr(out->data + before, 0, n)))
+    if (n == 0)
+        return RQC_OK;
+    if (rqci_utf8_valid(out->data + before, n) && !memchr(out->data + before, 0, n))
         return RQC_OK;
     out->len = before;
     return rqci_buf_add(out, text, len);

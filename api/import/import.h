@@ -62,10 +62,8 @@ rqci_import_format rqci_import_format_of(const rqci_import *m);
 // The name for the file's workspace: the one that it gives itself, else the file's base name
 // without .har, .json ….
 void rqci_import_name(const rqci_import *m, const char *path, char *ret_name, size_t size);
-// The workspace of an own export: its row, for rqc_add. False for other files. The row's texts live
-// as long as m.
-bool rqci_import_workspace(const rqci_import *m, uint8_t ret_id[16],
-                           rqc_value ret_row[RQC_FIELD_MAX]);
+// The id of the workspace that an own export is of. False for other files.
+bool rqci_import_workspace_id(const rqci_import *m, uint8_t ret_id[16]);
 
 // Gives all rows to the sink; once only. `now` (UNIX seconds) stands in for missing times. What
 // `add` returned, RQC_TOO_LARGE, RQC_NO_MEMORY, RQC_INVALID. What cannot be read or kept is a

@@ -220,6 +220,6 @@ rqc_err rqci_postman_body_add(rqci_postman *p, const rqci_postman_body *body)
     if (rc == RQC_OK)
         rc = add_list(p, RQC_HTTP_BODY_URLENCODED, body->urlencoded, "urlencoded field");
     if (rc == RQC_OK && body->has_raw)
-        rc = rqci_rows_raw_add(p->rows, p->request, &body->raw, p->rows->now);
+        rc = rqci_rows_raw_add(p->rows, p->request, NULL, &body->raw, 0, p->rows->now);
     return rc;
 }

@@ -20,8 +20,8 @@ static rqc_err add(rqci_postman *p, rqc_entity entity, const uint8_t owner[16],
     if (!pair->disabled && same_name(&pair->key, replaced)) {
         pair->disabled = true;
         const rqc_err rc = rqci_losses_add(
-            &p->losses, "state of %.60s: kept disabled, because the authentication takes its place",
-            (const char *)replaced->p);
+            &p->losses, "state of %.*s: kept disabled, because the authentication takes its place",
+            replaced->n > 60 ? 60 : (int)replaced->n, (const char *)replaced->p);
         if (rc != RQC_OK)
             return rc;
     }

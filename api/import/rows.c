@@ -157,7 +157,7 @@ static rqc_err scalar(const json_t *v, rqci_buf *out)
         snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
     } else if (json_is_real(v)) {
         const double d = json_real_value(v);
-        if (d == floor(d) && fabs(d) < 1e15)
+        if (d > -1e15 && d < 1e15 && d == (double)(int64_t)d)
             snprintf(text, sizeof text, "%.0f", d);
         else
             rqci_real_format(d, 0, text);
@@ -316,17 +316,17 @@ rqc_err rqci_rows_pair_add(rqci_rows *r, rqc_entity entity, const uint8_t owner[
     if (e->enabled >= 0)
         row[e->enabled] = rqc_bool(!pair->disabled);
     if (e->order >= 0)
-        row[e->order] = rqc_real(n);
+        row[e->order] = rqc_real(pair->has_order ? pair->order : n);
     row[e->created] = rqc_int(pair->seconds);
     if (e->updated >= 0)
         row[e->updated] = rqc_int(pair->seconds);
     uint8_t id[16];
     rqci_rows_child_id(owner, entity, n, id);
-    return rqci_rows_add(r, entity, id, row);
+    return rqci_rows_add(r, entity, pair->id ? pair->id : id, row);
 }
 
-rqc_err rqci_rows_raw_add(rqci_rows *r, const uint8_t owner[16], const rqci_buf *bytes,
-                          int64_t seconds)
+rqc_err rqci_rows_raw_add(rqci_rows *r, const uint8_t owner[16], const uint8_t *id,
+                          const rqci_buf *bytes, int64_t codec, int64_t seconds)
 {
     rqc_value row[RQC_FIELD_MAX];
     rqci_rows_start(r, row);
@@ -335,10 +335,11 @@ rqc_err rqci_rows_raw_add(rqci_rows *r, const uint8_t owner[16], const rqci_buf 
     if (rc != RQC_OK)
         return rc;
     row[RQC_HTTP_BODY_RAW_HTTP_ID] = rqc_id(owner);
+    row[RQC_HTTP_BODY_RAW_COMPRESSION_TYPE] = rqc_int(codec);
     row[RQC_HTTP_BODY_RAW_CREATED_AT] = row[RQC_HTTP_BODY_RAW_UPDATED_AT] = rqc_int(seconds);
-    uint8_t id[16];
-    rqci_rows_child_id(owner, RQC_HTTP_BODY_RAW, 0, id);
-    return rqci_rows_add(r, RQC_HTTP_BODY_RAW, id, row);
+    uint8_t made[16];
+    rqci_rows_child_id(owner, RQC_HTTP_BODY_RAW, 0, made);
+    return rqci_rows_add(r, RQC_HTTP_BODY_RAW, id ? id : made, row);
 }
 
 rqc_err rqci_rows_basic(rqci_rows *r, const char *plain, size_t len, bool variable, rqci_buf *out)
@@ -469,5 +470,7 @@ int64_t rqci_rows_integer(const json_t *v, int64_t otherwise)
     if (!rqci_rows_number(v, &d))
         return otherwise;
     const double most = 9007199254740991.0;
-    return (int64_t)round(d > most ? most : d < -most ? -most : d);
+    if (d >= most || d <= -most)
+        return (int64_t)(d < 0 ? -most : most);
+    return (int64_t)(d < 0 ? d - 0.5 : d + 0.5);
 }

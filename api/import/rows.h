@@ -7,7 +7,7 @@
 
 #include <jansson.h>
 
-#define RQCI_ROWS_TEXTS 8 // texts of one row that may need a buffer of their own
+#define RQCI_ROWS_TEXTS 12 // texts of one row that may need a buffer of their own
 
 typedef struct rqci_rows {
     const rqci_import_sink *sink;
@@ -62,15 +62,18 @@ typedef struct rqci_rows_pair {
     rqc_value key, value;
     rqc_value description; // ABSENT: none
     bool disabled;
-    int64_t seconds; // its times
+    int64_t seconds;   // its times
+    const uint8_t *id; // NULL: made of owner and n
+    bool has_order;    // else its order is n
+    double order;
 } rqci_rows_pair;
 // Adds the n-th of its kind. Begin with rqci_rows_start (the row given there may be thrown away).
 // Response headers have no description and are never disabled: both are lost.
 rqc_err rqci_rows_pair_add(rqci_rows *r, rqc_entity entity, const uint8_t owner[16], uint32_t n,
                            const rqci_rows_pair *pair);
-// The raw body of a request.
-rqc_err rqci_rows_raw_add(rqci_rows *r, const uint8_t owner[16], const rqci_buf *bytes,
-                          int64_t seconds);
+// The raw body of a request. `codec`: 0, or how the bytes are compressed. `id` NULL: made of owner.
+rqc_err rqci_rows_raw_add(rqci_rows *r, const uint8_t owner[16], const uint8_t *id,
+                          const rqci_buf *bytes, int64_t codec, int64_t seconds);
 // "Basic …" for "user:password"; appended to out. Where that holds a template ({{…}}), or
 // `variable` says that it holds something else that is to be replaced, it stays readable, with a
 // warning, because base64 must come after that.
