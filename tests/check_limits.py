@@ -35,7 +35,7 @@ def defined(name: str, path: str):
     found = re.search(rf"^#define {name}[ \t\\\n]+(.+?)(?://.*)?$", text, re.M)
     if not found:
         return None
-    value = re.sub(r"UINT64_C\((\d+)\)|\((?:size_t|u?int64_t)\)", r"\1", found[1])
+    value = re.sub(r"U?INT64_C\((\d+)\)|\((?:size_t|u?int64_t)\)", r"\1", found[1])
     value = re.sub(r"\b(\d+)[uUlL]+\b", r"\1", value).strip()
     return eval(value, {"__builtins__": {}}) if re.fullmatch(r"[\d\s()<>*+-]+", value) else None
 

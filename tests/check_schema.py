@@ -45,6 +45,7 @@ COMMANDS = {
               ["http_response_header", d.RESPONSE_HEADERS[0], "value=x"],
               ["http_response_assert", d.RESPONSE_ASSERT, "success=0"]],
     "delete": [["http_header", d.HEADERS[3]]],
+    "prune": [["shop", "--keep", 100]],
     "completion": [["bash"]],
 }
 
@@ -218,7 +219,8 @@ def main() -> None:
     for name in [k for k in defs if "." in k]:
         tap.ok(f'"#/$defs/{name}"' in json.dumps(schema), f"{name} is used")
     with cli.database() as c:
-        commands = set(re.findall(r"^  ([a-z]+) +\S", c.text("help"), re.M)) - {"help"}
+        # What export writes is a HAR file, not an answer of ours.
+        commands = set(re.findall(r"^  ([a-z]+) +\S", c.text("help"), re.M)) - {"help", "export"}
         tap.equal(sorted(k for k in defs if "." not in k), sorted(commands), "a schema per command")
         tap.equal(sorted(COMMANDS), sorted(commands), "every command is run")
         answers = Answers(v)

@@ -96,7 +96,7 @@ class CResolved(Structure):
 class CResult(Structure):
     _c_ = "rqc_result"
     _fields_ = [("position", CPosition), ("written", c_uint64), ("skipped", c_uint64),
-                ("deleted", c_uint64), ("visible", c_int)]
+                ("deleted", c_uint64), ("visible", c_int), ("replayed", c_int)]
 
 
 class CDifference(Structure):
