@@ -25,6 +25,8 @@ void rqci_sql_clear(rqci_sql *q)
         rqci_db_finalize(&q->update[c]);
         rqci_db_finalize(&q->remove[c]);
         rqci_db_finalize(&q->exists[c]);
+        for (unsigned i = 0; i < RQCI_ROWS_SIZES; i++)
+            rqci_db_finalize(&q->rows[c][i]);
     }
     for (unsigned i = 0; i < RQCI_PATCH_CACHE; i++) {
         rqci_db_finalize(&q->patch[i].stmt);
@@ -214,22 +216,30 @@ static rqc_err put(rqci_sql *q, const rqci_entity *e, const rqci_write *w, const
     return RQC_OK;
 }
 
-static rqc_err add(rqci_sql *q, const rqci_entity *e, const rqci_write *w, const rqc_value *row,
-                   rqci_job *job)
+static rqc_err exists(rqci_sql *q, const rqci_entity *e, const uint8_t id[16], bool *ret_there,
+                      rqci_errbuf *err)
 {
-    rqc_err rc =
-        simple_stmt(q, e, "SELECT 1 FROM \"%w\" WHERE id = ?1", &q->exists[e->code], &job->detail);
+    rqc_err rc = simple_stmt(q, e, "SELECT 1 FROM \"%w\" WHERE id = ?1", &q->exists[e->code], err);
     if (rc)
         return rc;
     sqlite3_stmt *st = q->exists[e->code];
-    sqlite3_bind_blob(st, 1, w->id, 16, SQLITE_STATIC);
+    sqlite3_bind_blob(st, 1, id, 16, SQLITE_STATIC);
     const int step = sqlite3_step(st);
     if (step != SQLITE_ROW && step != SQLITE_DONE)
-        rc = rqci_sqlite_err(q->db, step, e->table, &job->detail);
+        rc = rqci_sqlite_err(q->db, step, e->table, err);
     sqlite3_reset(st);
+    *ret_there = step == SQLITE_ROW;
+    return rc;
+}
+
+static rqc_err add(rqci_sql *q, const rqci_entity *e, const rqci_write *w, const rqc_value *row,
+                   rqci_job *job)
+{
+    bool there;
+    const rqc_err rc = exists(q, e, w->id, &there, &job->detail);
     if (rc)
         return rc;
-    if (step == SQLITE_DONE)
+    if (!there)
         return insert(q, e, w, row, job);
     job->skipped++;
     return RQC_OK;
@@ -329,4 +339,117 @@ rqc_err rqci_sql_apply(rqci_sql *q, const rqci_write *w, uint64_t base, int64_t 
     row[0] = (rqc_value){.type = RQC_ID, .n = 16, .p = w->id};
     rqci_row_defaults(e, row, now);
     return w->kind == RQCI_WRITE_PUT ? put(q, e, w, row, job) : add(q, e, w, row, job);
+}
+
+// ---- Several rows in one statement ----
+// Field i of row r is parameter r * nfields + i + 1.
+
+static rqc_err rows_stmt(rqci_sql *q, const rqci_entity *e, unsigned n, sqlite3_stmt **stmt,
+                         rqci_errbuf *err)
+{
+    if (*stmt)
+        return RQC_OK;
+    const uint32_t columns = q->shape->t[e->code].columns;
+    sqlite3_str *s = sqlite3_str_new(q->db);
+    sqlite3_str_appendf(s, "INSERT OR FAIL INTO \"%w\"", e->table);
+    for (unsigned r = 0; r <= n; r++) { // the first list is that of the columns
+        sqlite3_str_appendall(s, r == 0 ? " (" : r == 1 ? " VALUES (" : ", (");
+        const char *comma = "";
+        for (unsigned i = 0; i < e->nfields; i++) {
+            if (!(columns >> i & 1u))
+                continue;
+            if (r == 0)
+                sqlite3_str_appendf(s, "%s\"%w\"", comma, e->fields[i].name);
+            else
+                sqlite3_str_appendf(s, "%s?%u", comma, (r - 1) * e->nfields + i + 1);
+            comma = ", ";
+        }
+        sqlite3_str_appendchar(s, 1, ')');
+    }
+    char *sql = sqlite3_str_finish(s);
+    const rqc_err rc = sql ? rqci_db_prepare(q->db, sql, true, stmt, err) : RQC_NO_MEMORY;
+    sqlite3_free(sql);
+    return rc;
+}
+
+// A row that refers to a later one is refused when it stands alone.
+static bool refers(const rqci_entity *e, const rqc_value *row, const uint8_t id[16])
+{
+    for (int i = 1; i < e->nfields; i++) {
+        if (row[i].type == RQC_ID && memcmp(row[i].p, id, 16) == 0)
+            return true;
+    }
+    return false;
+}
+
+// How many of the writes may go together.
+static size_t alike(rqci_sql *q, const rqci_entity *e, const rqci_write *w, size_t n)
+{
+    size_t len = 0;
+    for (; len < n && len < RQCI_ROWS_MAX; len++) {
+        const rqci_write *v = &w[len];
+        bool there = true;
+        if (v->entity != e->code || v->if_seq || !v->row ||
+            (v->kind != RQCI_WRITE_PUT && v->kind != RQCI_WRITE_ADD) ||
+            (len == 0 && (n < 2 || w[1].entity != e->code)) ||
+            check_row(q, e, v->row, NULL) != RQC_OK ||
+            exists(q, e, v->id, &there, NULL) != RQC_OK || there)
+            break;
+        for (size_t i = 0; i < len; i++) {
+            if (memcmp(w[i].id, v->id, 16) == 0 || refers(e, w[i].row, v->id))
+                return len;
+        }
+    }
+    return len;
+}
+
+static int bind_rows(sqlite3_stmt *st, const rqci_entity *e, uint32_t columns, const rqci_write *w,
+                     unsigned n, int64_t now)
+{
+    int rc = SQLITE_OK;
+    for (unsigned r = 0; r < n; r++) {
+        rqc_value row[RQCI_FIELD_MAX];
+        memcpy(row, w[r].row, e->nfields * sizeof row[0]);
+        row[0] = (rqc_value){.type = RQC_ID, .n = 16, .p = w[r].id};
+        rqci_row_defaults(e, row, now);
+        for (int i = 0; rc == SQLITE_OK && i < e->nfields; i++) {
+            if (columns >> i & 1u)
+                rc = bind(st, (int)r * e->nfields + i + 1, &row[i]);
+        }
+    }
+    return rc;
+}
+
+rqc_err rqci_sql_apply_rows(rqci_sql *q, const rqci_write *w, size_t n, int64_t now, rqci_job *job,
+                            size_t *ret_done)
+{
+    const rqci_entity *e = rqci_entity_of(w->entity);
+    *ret_done = 0;
+    if (!e || !q->shape->t[e->code].there)
+        return RQC_OK;
+    const size_t len = alike(q, e, w, n);
+    if (len < 2)
+        return RQC_OK;
+    unsigned size = 0;
+    while ((size_t)4 << size <= len)
+        size++;
+    const unsigned rows = 2u << size;
+    sqlite3_stmt **stmt = &q->rows[e->code][size];
+    rqc_err rc = rows_stmt(q, e, rows, stmt, &job->detail);
+    if (rc)
+        return rc;
+    int step = bind_rows(*stmt, e, q->shape->t[e->code].columns, w, rows, now);
+    if (step == SQLITE_OK)
+        step = sqlite3_step(*stmt);
+    if (step != SQLITE_DONE) {
+        rc = rqci_sqlite_err(q->db, step, e->table, &job->detail);
+        q->rows_failed = true;
+    }
+    sqlite3_reset(*stmt);
+    sqlite3_clear_bindings(*stmt);
+    if (rc)
+        return rc;
+    job->written += rows;
+    *ret_done = rows;
+    return RQC_OK;
 }

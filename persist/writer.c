@@ -69,22 +69,37 @@ static void clear_job(rqci_job *job)
     job->failed = job->nwrites;
 }
 
-static rqc_err apply_job(rqci_store *s, rqci_job *job, uint64_t *head)
+static rqc_err apply_writes(rqci_store *s, rqci_job *job, uint64_t base, int64_t now, bool singly)
+{
+    for (size_t i = 0; i < job->nwrites;) {
+        size_t done = 0;
+        rqc_err e = RQC_OK;
+        if (!singly)
+            e = rqci_sql_apply_rows(&s->sql, &job->writes[i], job->nwrites - i, now, job, &done);
+        if (!e && done == 0) {
+            e = rqci_sql_apply(&s->sql, &job->writes[i], base, now, job);
+            done = 1;
+        }
+        if (e) {
+            job->failed = i;
+            return e;
+        }
+        i += done;
+    }
+    return RQC_OK;
+}
+
+static rqc_err apply_job(rqci_store *s, rqci_job *job, bool singly, uint64_t *head)
 {
     const int64_t now = (int64_t)time(NULL);
     bool found = false;
     const rqc_err looked = job->key_len > 0 ? rqci_keys_find(s, job, &found) : RQC_OK;
     if (looked || found)
         return looked;
-    for (size_t i = 0; i < job->nwrites; i++) {
-        const rqc_err e = rqci_sql_apply(&s->sql, &job->writes[i], *head, now, job);
-        if (e) {
-            job->failed = i;
-            return e;
-        }
-    }
     uint64_t after;
-    rqc_err e = rqci_head_read(s->db, &s->head_stmt, s->facts.baseline, &after, &job->detail);
+    rqc_err e = apply_writes(s, job, *head, now, singly);
+    if (!e)
+        e = rqci_head_read(s->db, &s->head_stmt, s->facts.baseline, &after, &job->detail);
     if (e)
         return e;
     job->seq = after;
@@ -97,13 +112,27 @@ static rqc_err apply_job(rqci_store *s, rqci_job *job, uint64_t *head)
     return e;
 }
 
+// Undoes several rows that failed together and does the job again one by one.
+static rqc_err again_singly(rqci_store *s, rqci_job *job, uint64_t *head)
+{
+    s->sql.rows_failed = false;
+    const rqc_err e = step(s, "ROLLBACK TO reqcast_job", &s->rollback_to, &job->detail);
+    if (e)
+        return e;
+    clear_job(job);
+    return apply_job(s, job, true, head);
+}
+
 // RQC_OK when the transaction lives on, whatever became of the job.
-static rqc_err guarded_job(rqci_store *s, rqci_job *job, bool savepoint, uint64_t *head)
+static rqc_err guarded_job(rqci_store *s, rqci_job *job, bool savepoint, bool singly,
+                           uint64_t *head)
 {
     rqc_err e = savepoint ? step(s, "SAVEPOINT reqcast_job", &s->savepoint, &job->detail) : RQC_OK;
     if (e)
         return e;
-    e = apply_job(s, job, head);
+    e = apply_job(s, job, singly, head);
+    if (e && savepoint && s->sql.rows_failed && !sqlite3_get_autocommit(s->db))
+        e = again_singly(s, job, head);
     if (e)
         fail_job(job, e, NULL);
     if (!e)
@@ -125,7 +154,7 @@ static void fail_all(rqci_job *first, rqc_err code, const rqci_errbuf *detail)
 
 // One transaction for a list of jobs. On DONE each job has its result and *ret_head is durable; on
 // FAILED each has its error.
-static outcome try_group(rqci_store *s, rqci_job *first, uint64_t *ret_head)
+static outcome try_group(rqci_store *s, rqci_job *first, bool singly, uint64_t *ret_head)
 {
     const bool several = first->next != NULL;
     rqci_errbuf err = {{0}};
@@ -136,15 +165,18 @@ static outcome try_group(rqci_store *s, rqci_job *first, uint64_t *ret_head)
         return FAILED;
     }
     const bool foreign = foreign_commits(s);
+    s->sql.rows_failed = false;
     for (rqci_job *j = first; j; j = j->next) {
         clear_job(j);
-        e = guarded_job(s, j, several, &head);
+        e = guarded_job(s, j, several, singly, &head);
         if (e && several) {
             rqci_store_rollback(s);
             return ALONE;
         }
         if (e) {
             rqci_store_rollback(s);
+            if (s->sql.rows_failed)
+                return try_group(s, first, true, ret_head);
             fail_job(j, e, NULL);
             return FAILED;
         }
@@ -197,13 +229,13 @@ static void finish(rqci_store *s, rqci_job *first, bool visible)
 static void run_group(rqci_store *s, rqci_job *first)
 {
     uint64_t head = 0;
-    outcome all = try_group(s, first, &head);
+    outcome all = try_group(s, first, false, &head);
     bool any = all == DONE;
     if (all == ALONE) {
         for (rqci_job *j = first; j; j = j->next) {
             rqci_job *rest = j->next;
             j->next = NULL;
-            any = try_group(s, j, &head) == DONE || any;
+            any = try_group(s, j, false, &head) == DONE || any;
             j->next = rest;
         }
     }
