@@ -22,10 +22,10 @@ tried = set()
 
 
 def rows():
-    """(what, value, in the source), ✓ or not."""
+    """(what, value, in the source), ✓ or not, of the tables that name a source."""
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         cells = [c.strip() for c in line.strip("|").split("|")]
-        if line.startswith("| ") and cells[0] != "what":
+        if line.startswith("| ") and cells[0] != "what" and len(cells) == 4:
             yield cells[0].rstrip(" ✓"), cells[0].endswith("✓"), cells[1], cells[2]
 
 
