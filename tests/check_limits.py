@@ -236,7 +236,7 @@ def check_input(c: cli.Cli) -> None:
         har = {"log": {"entries": [{}] * n}}
         r = c.run("import", "-w", "shop", "-", stdin=json.dumps(har).encode())
         lines = r.errors.splitlines()
-        tap.ok(len(lines) == n and ("1 warnings more" in lines[-1]) == (n > most),
+        tap.ok(len(lines) == n and ("1 messages more" in lines[-1]) == (n > most),
                f"{n} warnings")
         r = c.run("--verbose", "import", "-w", "shop", "-", stdin=json.dumps(har).encode())
         tap.equal(r.errors.count("entry"), n, "--verbose shows all")
