@@ -18,7 +18,7 @@ static int open_flags(unsigned flags)
     return flags & RQCI_DB_CREATE ? f | SQLITE_OPEN_CREATE : f;
 }
 
-static rqc_err set_wal(sqlite3 *db, rqci_errbuf *err)
+rqc_err rqci_db_wal(sqlite3 *db, rqci_errbuf *err)
 {
     sqlite3_stmt *st = NULL;
     rqc_err e = rqci_db_prepare(db, "PRAGMA journal_mode = WAL", false, &st, err);
@@ -55,8 +55,6 @@ static rqc_err configure(sqlite3 *db, unsigned flags, int busy_ms, rqci_errbuf *
     int64_t version;
     if (!e)
         e = rqci_db_int(db, "PRAGMA schema_version", &version, err);
-    if (!e && (flags & RQCI_DB_WRITE))
-        e = set_wal(db, err);
     if (!e)
         e = rqci_db_exec(db,
                          flags & RQCI_DB_WRITE ? "PRAGMA cache_size = -16384"

@@ -21,9 +21,12 @@ enum {
     RQCI_DB_READ_ONLY = 4
 }; // none: writable file, query_only
 
-// Opens a connection with everything set that all of ours have. `path` is canonical.
+// Opens a connection with everything set that all of ours have. `path` is canonical. One that
+// writes calls rqci_db_wal before it does.
 rqc_err rqci_db_open(const char *path, unsigned flags, int busy_ms, sqlite3 **ret_db,
                      rqci_errbuf *err);
+// Makes the database use a write-ahead log.
+rqc_err rqci_db_wal(sqlite3 *db, rqci_errbuf *err);
 rqc_err rqci_db_exec(sqlite3 *db, const char *sql, rqci_errbuf *err);
 // `keep`: the statement lives long. Only one statement in sql.
 rqc_err rqci_db_prepare(sqlite3 *db, const char *sql, bool keep, sqlite3_stmt **ret_stmt,
@@ -95,6 +98,8 @@ typedef struct rqci_lock {
 } rqci_lock;
 // `l` must stay where it is until released. RQC_BUSY with the holder's pid and program.
 rqc_err rqci_lock_take(const char *db_path, rqci_lock *l, rqci_errbuf *err);
+// The holder takes the file away, and still holds it.
+void rqci_lock_remove(const char *db_path, const rqci_lock *l);
 void rqci_lock_release(rqci_lock *l);
 
 // ---- The side file (side.c) ----
@@ -126,7 +131,7 @@ typedef struct rqci_sql {
     sqlite3 *db;
     const rqci_shape *shape;
     sqlite3_stmt *insert[RQCI_ENTITY_MAX + 1], *update[RQCI_ENTITY_MAX + 1],
-        *remove[RQCI_ENTITY_MAX + 1], *exists[RQCI_ENTITY_MAX + 1];
+        *remove[RQCI_ENTITY_MAX + 1], *exists[RQCI_ENTITY_MAX + 1], *refs[RQCI_ENTITY_MAX + 1];
     struct {
         sqlite3_stmt *stmt;
         uint32_t mask;
@@ -138,6 +143,14 @@ void rqci_sql_clear(rqci_sql *q); // finalizes everything
 // Applies one write in the open transaction and adds to the job's counts. `base`: head when the job
 // began; `now` in UNIX seconds.
 rqc_err rqci_sql_apply(rqci_sql *q, const rqci_write *w, uint64_t base, int64_t now, rqci_job *job);
+
+// ---- References (refs.c) ----
+// In the open transaction foreign keys are looked at when it commits.
+rqc_err rqci_refs_defer(sqlite3 *db, rqci_errbuf *err);
+// True while a row points to one that is not there (as far as SQLite counts).
+bool rqci_refs_open(sqlite3 *db);
+// RQC_CONSTRAINT, with job->failed, when a row that the job wrote points to nothing.
+rqc_err rqci_refs_check(rqci_sql *q, rqci_job *job);
 
 // ---- Reading rows (source.c) ----
 typedef struct rqci_reader {
@@ -210,6 +223,9 @@ struct rqci_store {
 // Opens a write transaction in which the capture is whole and the history is the one that we know;
 // starts a new term when it is not. *ret_head is the head in it.
 rqc_err rqci_history_begin(rqci_store *s, uint64_t *ret_head, rqci_errbuf *err);
+// Before the owner's start, reading only: RQC_NOT_FOUND for an empty database that is not to be
+// filled, RQC_INVALID for one of another program, RQC_VERSION, RQC_CORRUPT. Nothing was changed.
+rqc_err rqci_history_look(rqci_store *s, bool create, rqci_errbuf *err);
 // The same for the owner's start: creates schema and capture where they are missing, decides the
 // term, leaves no transaction open.
 rqc_err rqci_history_start(rqci_store *s, bool create, rqci_errbuf *err);

@@ -25,6 +25,7 @@ void rqci_sql_clear(rqci_sql *q)
         rqci_db_finalize(&q->update[c]);
         rqci_db_finalize(&q->remove[c]);
         rqci_db_finalize(&q->exists[c]);
+        rqci_db_finalize(&q->refs[c]);
     }
     for (unsigned i = 0; i < RQCI_PATCH_CACHE; i++) {
         rqci_db_finalize(&q->patch[i].stmt);

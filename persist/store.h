@@ -15,12 +15,11 @@
 typedef struct rqci_store rqci_store;
 
 enum {
-    RQCI_WRITE_PUT = 1, // insert, or replace every column of the row with this id; ABSENT columns
-                        // take their default
-    RQCI_WRITE_ADD = 2, // insert; does nothing when the id is there already
-    RQCI_WRITE_PATCH =
-        3, // change the columns that are not ABSENT, and the update time: to now when it is ABSENT.
-           // RQC_NOT_FOUND when there is no such row
+    RQCI_WRITE_PUT = 1,   // insert, or replace every column of the row with this id; ABSENT columns
+                          // take their default
+    RQCI_WRITE_ADD = 2,   // insert; does nothing when the id is there already
+    RQCI_WRITE_PATCH = 3, // change the columns that are not ABSENT, and the update time: to now
+                          // when it is ABSENT. RQC_NOT_FOUND when there is no such row
     RQCI_WRITE_DELETE = 4 // RQC_NOT_FOUND when there is no such row
 };
 
@@ -34,8 +33,8 @@ typedef struct rqci_write {
                           // NULL for a delete
 } rqci_write;
 
-// One caller's transaction: all of its writes or none. The caller owns it and everything it points
-// to until done() was called.
+// One caller's transaction: all of its writes or none, in any order as far as foreign keys go. The
+// caller owns it and everything it points to until done() was called.
 typedef struct rqci_job {
     const rqci_write *writes;
     size_t nwrites;

@@ -72,14 +72,19 @@ static void clear_job(rqci_job *job)
 static rqc_err apply_job(rqci_store *s, rqci_job *job, uint64_t *head)
 {
     const int64_t now = (int64_t)time(NULL);
+    bool open = false; // a reference was, at some time
     for (size_t i = 0; i < job->nwrites; i++) {
         const rqc_err e = rqci_sql_apply(&s->sql, &job->writes[i], *head, now, job);
         if (e) {
             job->failed = i;
             return e;
         }
+        open = open || rqci_refs_open(s->db);
     }
-    rqc_err e = rqci_head_read(s->db, &s->head_stmt, s->facts.baseline, head, &job->detail);
+    rqc_err e = open ? rqci_refs_check(&s->sql, job) : RQC_OK;
+    if (e)
+        return e;
+    e = rqci_head_read(s->db, &s->head_stmt, s->facts.baseline, head, &job->detail);
     job->seq = *head;
     return e;
 }
@@ -118,7 +123,10 @@ static outcome try_group(rqci_store *s, rqci_job *first, uint64_t *ret_head)
     rqci_errbuf err = {{0}};
     uint64_t head;
     rqc_err e = rqci_history_begin(s, &head, &err);
+    if (!e)
+        e = rqci_refs_defer(s->db, &err);
     if (e) {
+        rqci_store_rollback(s);
         fail_all(first, e, &err);
         return FAILED;
     }
@@ -139,8 +147,7 @@ static outcome try_group(rqci_store *s, rqci_job *first, uint64_t *ret_head)
     e = step(s, "COMMIT", &s->commit, &err);
     if (e) {
         rqci_store_rollback(s);
-        // A constraint that is deferred to the commit, or too much for the disk: one job may be to
-        // blame, not all.
+        // One job may be to blame, not all.
         if (several && (e == RQC_CONSTRAINT || e == RQC_NO_SPACE))
             return ALONE;
         fail_all(first, e, &err);
