@@ -632,9 +632,9 @@ RQC_API const char *rqc_txn_error(const rqc_txn *t); // detail of its last failu
 // row with this id. Add: leaves a row that is there alone.
 RQC_API rqc_err rqc_put(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
 RQC_API rqc_err rqc_add(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
-// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to the time of the commit unless given. The
-// commit fails with RQC_NOT_FOUND when there is no such row, and with RQC_CHANGED when if_seq is
-// not 0 and the row changed after it.
+// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to the time of the commit
+// unless given. The commit fails with RQC_NOT_FOUND when there is no such row, and with RQC_CHANGED
+// when if_seq is not 0 and the row changed after it.
 RQC_API rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row,
                           uint64_t if_seq);
 // Delete: with everything that hangs on it. The commit fails with RQC_NOT_FOUND when there is no
@@ -652,6 +652,33 @@ typedef struct rqc_result {
 // Returns when the transaction is durable and, normally, visible. On success the transaction is
 // empty again. On failure it keeps its writes.
 RQC_API rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result);
+
+// ---- Backup and restore
+// ----------------------------------------------------------------------------------------------
+
+typedef struct rqc_copied {
+    rqc_position position; // of what was copied
+    uint64_t bytes;
+    char kept[4096]; // restore: where the file that was replaced is now; "" when there was none
+} rqc_copied;
+
+// Copies the SQLite file, at one position, while everybody reads and writes on; attached handles
+// may, too. Complete and durable under its name when it returns, else there is nothing. A file that
+// is there is replaced only with `replace`. progress (may be NULL) is told pages, on this thread.
+// RQC_INVALID, RQC_BUSY (another process makes the same file), RQC_NO_SPACE, RQC_IO.
+RQC_API rqc_err rqc_backup(rqc_db *db, const char *path, int replace,
+                           void (*progress)(void *ctx, const char *what, uint64_t done,
+                                            uint64_t total),
+                           void *ctx, rqc_copied *ret_copied, rqc_error *err);
+
+// Puts a backup in the place of a database that no process has open. The backup is copied and
+// checked first (RQC_INVALID, RQC_CORRUPT, RQC_VERSION: the database is as it was); the old file is
+// kept beside the new one. The next rqc_open begins a new term at ret_copied->position.seq and
+// builds the view anew: positions of before get RQC_EPOCH_CHANGED. RQC_BUSY, RQC_NO_SPACE, RQC_IO.
+RQC_API rqc_err rqc_restore(const char *path, const char *from,
+                            void (*progress)(void *ctx, const char *what, uint64_t done,
+                                             uint64_t total),
+                            void *ctx, rqc_copied *ret_copied, rqc_error *err);
 
 // ---- Verify and stats
 // ---------------------------------------------------------------------------------------------

@@ -12,10 +12,26 @@
 static int open_flags(unsigned flags)
 {
     int f = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_PRIVATECACHE;
+    if (flags & RQCI_DB_IMMUTABLE)
+        return f | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI;
     if (flags & RQCI_DB_READ_ONLY)
         return f | SQLITE_OPEN_READONLY;
     f |= SQLITE_OPEN_READWRITE;
     return flags & RQCI_DB_CREATE ? f | SQLITE_OPEN_CREATE : f;
+}
+
+static char *immutable_uri(const char *path)
+{
+    sqlite3_str *s = sqlite3_str_new(NULL);
+    sqlite3_str_appendall(s, "file:");
+    for (const char *c = path; *c; c++) {
+        if (*c == '%' || *c == '?' || *c == '#')
+            sqlite3_str_appendf(s, "%%%02X", (unsigned)*c);
+        else
+            sqlite3_str_append(s, c, 1);
+    }
+    sqlite3_str_appendall(s, "?immutable=1");
+    return sqlite3_str_finish(s);
 }
 
 rqc_err rqci_db_wal(sqlite3 *db, rqci_errbuf *err)
@@ -67,7 +83,11 @@ rqc_err rqci_db_open(const char *path, unsigned flags, int busy_ms, sqlite3 **re
                      rqci_errbuf *err)
 {
     sqlite3 *db = NULL;
-    const int rc = sqlite3_open_v2(path, &db, open_flags(flags), NULL);
+    char *uri = flags & RQCI_DB_IMMUTABLE ? immutable_uri(path) : NULL;
+    if ((flags & RQCI_DB_IMMUTABLE) && !uri)
+        return RQC_NO_MEMORY;
+    const int rc = sqlite3_open_v2(uri ? uri : path, &db, open_flags(flags), NULL);
+    sqlite3_free(uri);
     rqc_err e = rqci_sqlite_err(db, rc, "open", err);
     // The records hold credentials: not for everybody. Before there is anything in it, and -wal and
     // -shm take after it.

@@ -18,8 +18,9 @@
 enum {
     RQCI_DB_WRITE = 1,
     RQCI_DB_CREATE = 2,
-    RQCI_DB_READ_ONLY = 4
-}; // none: writable file, query_only
+    RQCI_DB_READ_ONLY = 4,
+    RQCI_DB_IMMUTABLE = 8 // nothing can change it: no locks, no side files
+};                        // none: writable file, query_only
 
 // Opens a connection with everything set that all of ours have. `path` is canonical. One that
 // writes calls rqci_db_wal before it does.
@@ -40,6 +41,37 @@ void rqci_db_finalize(sqlite3_stmt **stmt); // and sets it to NULL
 // Makes everything that this connection can see durable: the -wal file, then the database file.
 rqc_err rqci_db_sync(sqlite3 *db, rqci_errbuf *err);
 bool rqci_db_has_table(sqlite3 *db, const char *name);
+
+// ---- Files (newfile.c) ----
+typedef struct rqci_newfile {
+    char *path, *temp;
+    int fd;
+    bool locked, placed;
+} rqci_newfile;
+// `path` is canonical; f->temp is empty then. RQC_BUSY when another process makes it. Always
+// followed by rqci_newfile_end, which takes away what was not placed.
+rqc_err rqci_newfile_begin(const char *path, rqci_newfile *f, rqci_errbuf *err);
+rqc_err rqci_newfile_sync(rqci_newfile *f, unsigned mode, rqci_errbuf *err);
+// RQC_INVALID when there is a file of this name and `replace` is not set.
+rqc_err rqci_newfile_place(rqci_newfile *f, bool replace, rqci_errbuf *err);
+void rqci_newfile_end(rqci_newfile *f);
+// The code and text that belong to errno.
+rqc_err rqci_file_failed(const char *path, rqci_errbuf *err);
+// Syncs the folder that path is in.
+rqc_err rqci_dir_sync(const char *path, rqci_errbuf *err);
+bool rqci_file_beside(const char *path, const char *suffix);
+// Absolute, without links, so that two names of one file meet the same lock. *ret_there is false
+// for a file that is to be made; RQC_NOT_FOUND for one that is not there unless `create`.
+rqc_err rqci_path_canonical(const char *path, bool create, char **ret_path, bool *ret_there,
+                            rqci_errbuf *err);
+// Refuses what is no plain file, without opening it.
+rqc_err rqci_check_file(const char *path, const rqci_log *log, rqci_errbuf *err);
+
+// ---- Copies (backup.c) ----
+// All pages of `from`, in whose read transaction they hold still, into the empty file `temp`.
+rqc_err rqci_copy_db(sqlite3 *from, const char *temp, const rqci_progress *p, uint64_t *ret_bytes,
+                     rqci_errbuf *err);
+bool rqci_same_file(const char *a, const char *b);
 
 // ---- Facts in reqcast_meta (facts.c) ----
 typedef struct rqci_facts {

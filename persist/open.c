@@ -14,10 +14,8 @@
 
 // ---- The path ----
 
-// Absolute, without links, so that two names of one file meet the same lock. *ret_there is false
-// for a file that is to be made.
-static rqc_err canonical(const char *path, bool create, char **ret_path, bool *ret_there,
-                         rqci_errbuf *err)
+rqc_err rqci_path_canonical(const char *path, bool create, char **ret_path, bool *ret_there,
+                            rqci_errbuf *err)
 {
     if (!path || !path[0])
         return rqci_fail(err, RQC_INVALID, "no file was named");
@@ -51,7 +49,7 @@ static rqc_err canonical(const char *path, bool create, char **ret_path, bool *r
 
 // By stat alone: opening a FIFO would wait, and closing a database would drop other connections'
 // locks.
-static rqc_err check_file(const char *path, const rqci_log *log, rqci_errbuf *err)
+rqc_err rqci_check_file(const char *path, const rqci_log *log, rqci_errbuf *err)
 {
     struct stat st;
     if (stat(path, &st) != 0)
@@ -124,9 +122,9 @@ rqc_err rqci_store_open(const char *path, const rqci_store_options *opt, rqci_st
     char *real = NULL;
     bool there = false;
     const bool create = opt->create && !opt->read_only;
-    rqc_err e = canonical(path, create, &real, &there, err);
+    rqc_err e = rqci_path_canonical(path, create, &real, &there, err);
     if (!e && there)
-        e = check_file(real, &opt->log, err);
+        e = rqci_check_file(real, &opt->log, err);
     rqci_store *s = NULL;
     if (!e)
         e = init(real, opt, &s);

@@ -111,6 +111,34 @@ rqc_err rqci_store_value(rqci_store *s, uint8_t entity, const uint8_t id[16], in
 rqc_err rqci_store_compact(rqci_store *s, bool (*keep)(void *ctx, const rqci_change *c), void *ctx,
                            bool *ret_more, rqci_errbuf *err);
 
+// ---- Backup and restore (backup.c, restore.c) ----
+
+typedef struct rqci_progress {
+    void (*fn)(void *ctx, const char *what, uint64_t done, uint64_t total); // NULL: none
+    void *ctx;
+} rqci_progress;
+
+typedef struct rqci_copied {
+    struct {
+        uint8_t store_id[16];
+        uint32_t term;
+        uint64_t seq;
+    } at;
+    uint64_t bytes;
+    char kept[4096]; // name of the file that a restore replaced, "" when there was none
+} rqci_copied;
+
+// A copy at one position, durable when it returns; writers go on meanwhile. RQC_INVALID when `path`
+// is there (unless `replace`) or is the database, RQC_BUSY when another process makes it.
+rqc_err rqci_store_backup(const char *db_path, bool read_only, const char *path, bool replace,
+                          const rqci_progress *p, rqci_copied *ret_copied, rqci_errbuf *err);
+
+// Puts the backup `from` in the place of the database `path`, which nobody has open; the next owner
+// begins a new term. RQC_BUSY, RQC_INVALID (no backup), RQC_CORRUPT, RQC_VERSION; the database is
+// as it was then.
+rqc_err rqci_store_restore(const char *path, const char *from, const rqci_progress *p,
+                           rqci_copied *ret_copied, rqci_errbuf *err);
+
 // The horizon that belongs to a head: a multiple of retain / 4, at least retain behind the head; 0
 // while the head is below that.
 uint64_t rqci_horizon(uint64_t head, uint64_t retain);
