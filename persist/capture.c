@@ -292,7 +292,7 @@ static rqc_err make_table(maker *m, const rqci_entity *e, const rqci_table *t, r
 {
     table_parts p = {.e = e, .t = t};
     if (e->owner >= 0 && (t->columns >> e->owner & 1u))
-        p.owner = e->fields[e->owner].name;
+        p.owner = rqci_column(t, e, e->owner);
     strcpy(p.rowid, t->rowid);
     rqc_err rc = add_indexes(m, &p, err);
     if (!rc) {
@@ -345,6 +345,11 @@ static rqc_err make_all(sqlite3 *db, const rqci_shape *shape, const rqci_log *lo
         memcpy(key, &code, 4);
         memcpy(key + 4, &columns, 4);
         rqci_hasher_add(&m->keys, key, sizeof key);
+        for (unsigned i = 0; t->there && i < RQCI_FIELD_MAX; i++) {
+            if (t->older[i])
+                rqci_hasher_add(&m->keys, rqci_aliases[t->older[i] - 1].name,
+                                strlen(rqci_aliases[t->older[i] - 1].name) + 1);
+        }
         if (t->there)
             e = make_table(m, rqci_entity_of(code), t, err);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "persist/internal.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -34,23 +35,33 @@ static char *immutable_uri(const char *path)
     return sqlite3_str_finish(s);
 }
 
-rqc_err rqci_db_wal(sqlite3 *db, rqci_errbuf *err)
+rqc_err rqci_db_mode(sqlite3 *db, const char *wanted, char ret_mode[12], rqci_errbuf *err)
 {
     sqlite3_stmt *st = NULL;
-    rqc_err e = rqci_db_prepare(db, "PRAGMA journal_mode = WAL", false, &st, err);
+    char sql[48];
+    snprintf(sql, sizeof sql, "PRAGMA journal_mode%s%.12s", wanted ? " = " : "",
+             wanted ? wanted : "");
+    rqc_err e = rqci_db_prepare(db, sql, false, &st, err);
     if (e)
         return e;
     const int rc = sqlite3_step(st);
-    if (rc != SQLITE_ROW) {
-        e = rqci_sqlite_err(db, rc, "journal_mode = WAL", err);
-    } else {
-        const char *mode = (const char *)sqlite3_column_text(st, 0);
-        if (!mode || strcmp(mode, "wal") != 0)
-            e = rqci_fail(err, RQC_IO,
-                          "the database cannot use a write-ahead log here (journal mode %s)",
-                          mode ? mode : "unknown");
-    }
+    const char *mode = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
+    if (rc != SQLITE_ROW)
+        e = rqci_sqlite_err(db, rc, sql, err);
+    snprintf(ret_mode, 12, "%s", mode ? mode : "");
     sqlite3_finalize(st);
+    return e;
+}
+
+rqc_err rqci_db_wal(sqlite3 *db, char ret_before[12], rqci_errbuf *err)
+{
+    char mode[12] = "";
+    rqc_err e = ret_before ? rqci_db_mode(db, NULL, ret_before, err) : RQC_OK;
+    if (!e)
+        e = rqci_db_mode(db, "WAL", mode, err);
+    if (!e && strcmp(mode, "wal") != 0)
+        e = rqci_fail(err, RQC_IO,
+                      "the database cannot use a write-ahead log here (journal mode %s)", mode);
     return e;
 }
 

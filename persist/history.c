@@ -177,6 +177,7 @@ static rqc_err first_facts(rqci_store *s, look *l, rqci_errbuf *err)
     memset(&l->f, 0, sizeof l->f);
     l->f.term = 1;
     l->f.retain = s->retain_wanted;
+    memcpy(l->f.journal, s->journal, sizeof l->f.journal);
     rqc_err e = rqci_facts_tables(s->db, err);
     if (!e)
         e = random_id(l->f.store_id, err);
@@ -199,6 +200,8 @@ static rqc_err read_facts(rqci_store *s, look *l, bool create, rqci_errbuf *err)
     }
     if (l->fresh)
         return e == RQC_NOT_FOUND ? first_facts(s, l, err) : e;
+    if (!e)
+        e = rqci_migrate(s->db, l->f.format, err);
     if (!e)
         e = rqci_facts_tables(s->db, err); // change_log alone may have been dropped
     uint64_t rows = 0;
@@ -260,6 +263,8 @@ static rqc_err write_look(rqci_store *s, look *l, rqci_errbuf *err)
             e = rqci_fail(err, RQC_INTERNAL, "the capture triggers are not as they were made");
     }
     l->f.capture = l->capture.signature;
+    if (!e && (l->reason || l->fresh))
+        e = rqci_facts_add_term(s->db, &l->f, l->reason ? l->reason : "the first", err);
     return e ? e : write_facts(s, &l->f, l->head, l->fresh, err);
 }
 

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define RQCI_STORE_FORMAT 1 // of change_log, reqcast_meta and the triggers
+#define RQCI_STORE_FORMAT 2 // of change_log, reqcast_meta and what else is ours: see migrate.c
 
 // ---- Connections (db.c) ----
 enum {
@@ -26,8 +26,10 @@ enum {
 // writes calls rqci_db_wal before it does.
 rqc_err rqci_db_open(const char *path, unsigned flags, int busy_ms, sqlite3 **ret_db,
                      rqci_errbuf *err);
-// Makes the database use a write-ahead log.
-rqc_err rqci_db_wal(sqlite3 *db, rqci_errbuf *err);
+// Makes the database use a write-ahead log; ret_before (may be NULL) is what it used.
+rqc_err rqci_db_wal(sqlite3 *db, char ret_before[12], rqci_errbuf *err);
+// Sets (unless `wanted` is NULL) and tells the journal mode: the one in force may be another.
+rqc_err rqci_db_mode(sqlite3 *db, const char *wanted, char ret_mode[12], rqci_errbuf *err);
 rqc_err rqci_db_exec(sqlite3 *db, const char *sql, rqci_errbuf *err);
 // `keep`: the statement lives long. Only one statement in sql.
 rqc_err rqci_db_prepare(sqlite3 *db, const char *sql, bool keep, sqlite3_stmt **ret_stmt,
@@ -81,6 +83,8 @@ typedef struct rqci_facts {
     uint64_t forked_at; // head when the term began
     uint64_t baseline, retain, horizon;
     uint64_t capture; // signature of the capture as it was installed
+    int format;       // as it was read; what is written is RQCI_STORE_FORMAT
+    char journal[12]; // journal mode before the capture, "" when that is not known
 } rqci_facts;
 
 // RQC_NOT_FOUND when there is no table reqcast_meta, RQC_VERSION for a newer format, RQC_CORRUPT
@@ -89,18 +93,30 @@ rqc_err rqci_facts_read(sqlite3 *db, sqlite3_stmt **stmt, rqci_facts *ret_facts,
 // Writes all of them; inside the caller's transaction.
 rqc_err rqci_facts_write(sqlite3 *db, const rqci_facts *f, rqci_errbuf *err);
 rqc_err rqci_facts_set_horizon(sqlite3 *db, uint64_t horizon, rqci_errbuf *err);
-// Makes change_log and reqcast_meta where they are missing. RQC_INVALID when the name change_log
+// Makes our tables where they are missing. RQC_INVALID when the name change_log
 // belongs to a table that is not ours.
 rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err);
+rqc_err rqci_facts_add_term(sqlite3 *db, const rqci_facts *f, const char *reason, rqci_errbuf *err);
 // Highest seq; `baseline` when the log is empty.
 rqc_err rqci_head_read(sqlite3 *db, sqlite3_stmt **stmt, uint64_t baseline, uint64_t *ret_head,
                        rqci_errbuf *err);
 
+// ---- Versions of our tables (migrate.c) ----
+typedef struct rqci_migration {
+    int to;
+    const char *sql;
+} rqci_migration;
+// From version `from` to the newest, inside the caller's transaction.
+rqc_err rqci_migrate(sqlite3 *db, int from, rqci_errbuf *err);
+rqc_err rqci_migrate_by(sqlite3 *db, const rqci_migration *list, size_t n, int from,
+                        rqci_errbuf *err);
+
 // ---- What the tables of a database really have (shape.c) ----
 typedef struct rqci_table {
-    bool there;       // a real table with a column id that is unique by itself
-    uint32_t columns; // bit i: field i is a column
-    char rowid[8];    // a name that reaches the rowid, "" when there is none
+    bool there;                    // a real table with a column id that is unique by itself
+    uint32_t columns;              // bit i: field i is a column
+    uint8_t older[RQCI_FIELD_MAX]; // 0, or the column is called rqci_aliases[older - 1].name
+    char rowid[8];                 // a name that reaches the rowid, "" when there is none
 } rqci_table;
 typedef struct rqci_shape {
     int64_t version; // PRAGMA schema_version that it belongs to
@@ -108,6 +124,9 @@ typedef struct rqci_shape {
 } rqci_shape;
 // Logs (log may be NULL) what cannot be mirrored, and why.
 rqc_err rqci_shape_read(sqlite3 *db, const rqci_log *log, rqci_shape *ret_shape, rqci_errbuf *err);
+
+// What the column of a field that is there is called.
+const char *rqci_column(const rqci_table *t, const rqci_entity *e, int field);
 
 // ---- Capture (capture.c) ----
 typedef struct rqci_capture {
@@ -211,6 +230,7 @@ struct rqci_store {
     bool read_only;
     int busy_ms;
     uint64_t retain_wanted;
+    char journal[12]; // journal mode in which the owner found the database
     rqci_log log;
     rqc_err (*committed)(void *ctx, uint64_t head);
     void *ctx;

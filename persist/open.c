@@ -107,7 +107,7 @@ static rqc_err open_owner(rqci_store *s, bool there, bool create, rqci_errbuf *e
             rqci_lock_remove(s->path, &s->lock);
     }
     if (!e)
-        e = rqci_db_wal(s->db, err);
+        e = rqci_db_wal(s->db, s->journal, err);
     if (!e)
         e = rqci_history_start(s, create, err);
     if (!e)
@@ -230,18 +230,25 @@ void rqci_store_close(rqci_store *s)
 
 // ---- One value, and the numbers ----
 
+// With the table's name before it, a column that is missing is an error and not a text in double
+// quotes.
+static int prepare_value(sqlite3 *db, const char *table, const char *column, sqlite3_stmt **stmt)
+{
+    char *sql = sqlite3_mprintf("SELECT t.\"%w\" FROM \"%w\" AS t WHERE t.id = ?1", column, table);
+    const int rc = sql ? sqlite3_prepare_v2(db, sql, -1, stmt, NULL) : SQLITE_NOMEM;
+    sqlite3_free(sql);
+    return rc;
+}
+
 static rqc_err read_value(rqci_store *s, const rqci_entity *e, const uint8_t id[16], int field,
                           rqci_buf *out, rqci_errbuf *err)
 {
-    // With the table's name before it, a column that is missing is an error and not a text in
-    // double quotes.
-    char *sql = sqlite3_mprintf("SELECT t.\"%w\" FROM \"%w\" AS t WHERE t.id = ?1",
-                                e->fields[field].name, e->table);
-    if (!sql)
-        return RQC_NO_MEMORY;
     sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(s->value_db, sql, -1, &st, NULL);
-    sqlite3_free(sql);
+    int rc = prepare_value(s->value_db, e->table, e->fields[field].name, &st);
+    for (unsigned a = 0; rc == SQLITE_ERROR && a < RQCI_ALIASES; a++) {
+        if (rqci_aliases[a].entity == e->code && rqci_aliases[a].field == field)
+            rc = prepare_value(s->value_db, e->table, rqci_aliases[a].name, &st);
+    }
     if (rc == SQLITE_ERROR)
         return rqci_fail(err, RQC_NOT_FOUND, "this database has no column %s.%s", e->table,
                          e->fields[field].name);

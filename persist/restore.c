@@ -94,13 +94,15 @@ static rqc_err check_copy(job *r, sqlite3 *db, const rqci_progress *p, rqci_fact
 // In one file, so that the rename takes all of it.
 static rqc_err single_file(sqlite3 *db, rqci_errbuf *err)
 {
-    char mode[16];
+    char mode[12];
     rqc_err e = rqci_db_exec(db, "PRAGMA wal_checkpoint(TRUNCATE)", err);
     if (e)
         return e;
-    sqlite_text(db, "PRAGMA journal_mode = DELETE", mode, sizeof mode);
-    return strcmp(mode, "delete") == 0 ? RQC_OK
-                                       : rqci_fail(err, RQC_BUSY, "the write-ahead log is in use");
+    e = rqci_db_mode(db, "DELETE", mode, err);
+    return e ? e
+           : strcmp(mode, "delete") == 0
+               ? RQC_OK
+               : rqci_fail(err, RQC_BUSY, "the write-ahead log is in use");
 }
 
 static rqc_err stamp(job *r, sqlite3 *db, rqci_facts *f, rqci_errbuf *err)
@@ -114,6 +116,8 @@ static rqc_err stamp(job *r, sqlite3 *db, rqci_facts *f, rqci_errbuf *err)
     if (getrandom(f->nonce, 16, 0) != 16)
         return rqci_fail(err, RQC_IO, "the system gives no random numbers");
     rqc_err e = rqci_db_exec(db, "BEGIN IMMEDIATE", err);
+    if (!e)
+        e = rqci_migrate(db, f->format, err);
     if (!e)
         e = rqci_facts_write(db, f, err);
     if (!e)
@@ -231,7 +235,7 @@ static void release_old(job *r)
 {
     if (r->old && !r->f.placed) {
         (void)rqci_db_exec(r->old, "ROLLBACK", NULL);
-        (void)rqci_db_wal(r->old, NULL);
+        (void)rqci_db_wal(r->old, NULL, NULL);
     }
     sqlite3_close_v2(r->old);
 }
