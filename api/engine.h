@@ -111,6 +111,8 @@ rqc_err rqci_note_write(const char *db_path, const char *dir, rqci_errbuf *err);
 // Reads and checks it: the note and the view's directory belong to this user, to root, or to the
 // database's owner. RQC_UNAVAILABLE, RQC_INVALID.
 rqc_err rqci_note_read(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err);
+// Removes the view of a database that nobody owns, and the note of it.
+void rqci_view_remove(const char *db_path);
 // Removes views in the same parent directory whose databases are gone.
 void rqci_views_sweep(const char *dir, const rqci_log *log);
 

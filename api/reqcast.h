@@ -653,6 +653,30 @@ typedef struct rqc_result {
 // empty again. On failure it keeps its writes.
 RQC_API rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result);
 
+// ---- Databases of an application
+// ----------------------------------------------------------------------------------------
+
+// Something that rqc_open adds to a database that an application made. None of the application's
+// tables and rows is altered.
+typedef struct rqc_part {
+    const char *kind;  // "table", "trigger" or "setting"
+    const char *name;  // valid during the call
+    const char *table; // of a trigger, else NULL
+    int there;         // it is there already
+} rqc_part;
+
+// Tells what rqc_open would add, and adds nothing. RQC_NOT_FOUND (no file, or an empty one),
+// RQC_INVALID (none of its tables holds records), RQC_CORRUPT, RQC_VERSION, RQC_IO.
+RQC_API rqc_err rqc_capture_plan(const char *path, void (*fn)(void *ctx, const rqc_part *p),
+                                 void *ctx, rqc_error *err);
+
+// Takes all of it out again: tables and triggers in one transaction, then the journal mode (it
+// stays while another program has the database open), the view and the files beside the database.
+// fn (may be NULL) is told what was there. Positions end with it. RQC_NOT_FOUND, RQC_BUSY (an owner
+// lives), RQC_VERSION, RQC_IO.
+RQC_API rqc_err rqc_capture_remove(const char *path, void (*fn)(void *ctx, const rqc_part *p),
+                                   void *ctx, rqc_error *err);
+
 // ---- Backup and restore
 // ----------------------------------------------------------------------------------------------
 
@@ -702,6 +726,13 @@ typedef struct rqc_verified {
 // `repair` a view that differs is built anew. RQC_READ_ONLY for repair when attached.
 RQC_API rqc_err rqc_verify(rqc_db *db, int repair, void (*fn)(void *ctx, const rqc_difference *d),
                            void *ctx, rqc_verified *ret_verified, rqc_error *err);
+
+// SQLite's own check of the file, while others read and write: pages, indexes, constraints. fn (may
+// be NULL) is told each fault, at most 100; *ret_faults counts them. RQC_OK also when there are
+// some. `quick` leaves out whether indexes agree with their tables. RQC_CORRUPT when the file
+// cannot be read at all.
+RQC_API rqc_err rqc_integrity(rqc_db *db, int quick, void (*fn)(void *ctx, const char *fault),
+                              void *ctx, uint64_t *ret_faults, rqc_error *err);
 
 typedef struct rqc_stats {
     size_t size;           // sizeof(rqc_stats), set by the caller

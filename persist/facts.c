@@ -204,6 +204,11 @@ static rqc_err check_log(sqlite3 *db, rqci_errbuf *err)
     return e;
 }
 
+bool rqci_log_is_ours(sqlite3 *db)
+{
+    return check_log(db, NULL) == RQC_OK;
+}
+
 rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err)
 {
     // Without AUTOINCREMENT, because its table sqlite_sequence could never be dropped again;

@@ -309,32 +309,32 @@ static rqc_err attend(rqci_store *s, bool starting, bool create, rqci_errbuf *er
     return write ? settle(s, &l.f, l.head, err) : RQC_OK;
 }
 
-rqc_err rqci_history_look(rqci_store *s, bool create, rqci_errbuf *err)
+rqc_err rqci_history_look(sqlite3 *db, const char *path, bool create, rqci_errbuf *err)
 {
     sqlite3_stmt *st = NULL;
     rqci_facts f;
-    rqc_err e = rqci_facts_read(s->db, &st, &f, err);
+    rqc_err e = rqci_facts_read(db, &st, &f, err);
     sqlite3_finalize(st);
     if (e != RQC_NOT_FOUND)
         return e;
     rqci_shape shape;
     int64_t objects;
-    e = rqci_shape_read(s->db, NULL, &shape, err);
+    e = rqci_shape_read(db, NULL, &shape, err);
     if (e)
         return e;
     for (unsigned code = 1; code <= RQCI_ENTITY_MAX; code++) {
         if (shape.t[code].there)
             return RQC_OK;
     }
-    e = count_foreign(s->db, &objects, err);
+    e = count_foreign(db, &objects, err);
     if (e || (objects == 0 && create))
         return e;
     if (objects == 0)
-        return rqci_fail(err, RQC_NOT_FOUND, "%s is empty: it has no tables yet", s->path);
+        return rqci_fail(err, RQC_NOT_FOUND, "%s is empty: it has no tables yet", path);
     return rqci_fail(err, RQC_INVALID,
                      "%s is another program's database: it has tables, but none that hold "
                      "records; nothing was changed",
-                     s->path);
+                     path);
 }
 
 rqc_err rqci_history_start(rqci_store *s, bool create, rqci_errbuf *err)

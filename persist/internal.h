@@ -96,6 +96,8 @@ rqc_err rqci_facts_set_horizon(sqlite3 *db, uint64_t horizon, rqci_errbuf *err);
 // Makes our tables where they are missing. RQC_INVALID when the name change_log
 // belongs to a table that is not ours.
 rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err);
+// False also when there is no table change_log.
+bool rqci_log_is_ours(sqlite3 *db);
 rqc_err rqci_facts_add_term(sqlite3 *db, const rqci_facts *f, const char *reason, rqci_errbuf *err);
 // Highest seq; `baseline` when the log is empty.
 rqc_err rqci_head_read(sqlite3 *db, sqlite3_stmt **stmt, uint64_t baseline, uint64_t *ret_head,
@@ -140,6 +142,13 @@ rqc_err rqci_capture_read(sqlite3 *db, const rqci_shape *shape, const rqci_log *
 // Replaces all triggers of ours; inside the caller's transaction, in which it writes all facts
 // afterwards.
 rqc_err rqci_capture_install(sqlite3 *db, const rqci_shape *shape, rqci_errbuf *err);
+
+typedef void rqci_trigger_fn(void *ctx, const char *name, const char *table, bool there);
+// Tells the triggers that this version makes for these tables, and which are there.
+rqc_err rqci_capture_each(sqlite3 *db, const rqci_shape *shape, rqci_trigger_fn *fn, void *ctx,
+                          rqci_errbuf *err);
+// Drops all triggers of ours and tells them; inside the caller's transaction.
+rqc_err rqci_capture_drop(sqlite3 *db, rqci_trigger_fn *fn, void *ctx, rqci_errbuf *err);
 
 // ---- The owner's lock (lock.c) ----
 typedef struct rqci_lock {
@@ -277,7 +286,7 @@ struct rqci_store {
 rqc_err rqci_history_begin(rqci_store *s, uint64_t *ret_head, rqci_errbuf *err);
 // Before the owner's start, reading only: RQC_NOT_FOUND for an empty database that is not to be
 // filled, RQC_INVALID for one of another program, RQC_VERSION, RQC_CORRUPT. Nothing was changed.
-rqc_err rqci_history_look(rqci_store *s, bool create, rqci_errbuf *err);
+rqc_err rqci_history_look(sqlite3 *db, const char *path, bool create, rqci_errbuf *err);
 // The same for the owner's start: creates schema and capture where they are missing, decides the
 // term, leaves no transaction open.
 rqc_err rqci_history_start(rqci_store *s, bool create, rqci_errbuf *err);

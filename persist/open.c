@@ -102,7 +102,7 @@ static rqc_err open_owner(rqci_store *s, bool there, bool create, rqci_errbuf *e
         e = rqci_db_open(s->path, RQCI_DB_WRITE | (there ? 0u : (unsigned)RQCI_DB_CREATE),
                          s->busy_ms, &s->db, err);
     if (!e) {
-        e = rqci_history_look(s, create, err);
+        e = rqci_history_look(s->db, s->path, create, err);
         if (e == RQC_NOT_FOUND || e == RQC_INVALID)
             rqci_lock_remove(s->path, &s->lock);
     }

@@ -111,6 +111,29 @@ rqc_err rqci_store_value(rqci_store *s, uint8_t entity, const uint8_t id[16], in
 rqc_err rqci_store_compact(rqci_store *s, bool (*keep)(void *ctx, const rqci_change *c), void *ctx,
                            bool *ret_more, rqci_errbuf *err);
 
+// SQLite's check of the file, on a connection of its own; fn is told each fault.
+rqc_err rqci_store_integrity(const char *db_path, bool read_only, bool quick,
+                             void (*fn)(void *ctx, const char *fault), void *ctx,
+                             uint64_t *ret_faults, rqci_errbuf *err);
+
+// ---- What is ours in a database of an application (attach.c) ----
+
+typedef struct rqci_part {
+    const char *kind; // "table", "trigger", "setting"
+    const char *name;
+    const char *table; // of a trigger, else NULL
+    bool there;
+} rqci_part;
+
+// Tells all that an owner's start adds; reads only. RQC_NOT_FOUND for an empty database,
+// RQC_INVALID for one of another program.
+rqc_err rqci_store_plan(const char *path, void (*fn)(void *ctx, const rqci_part *p), void *ctx,
+                        rqci_errbuf *err);
+// Takes all of it out in one transaction, then the files beside the database; fn is told what.
+// `gone` is called before the lock is given up. RQC_BUSY while an owner lives, RQC_VERSION.
+rqc_err rqci_store_detach(const char *path, void (*fn)(void *ctx, const rqci_part *p), void *ctx,
+                          void (*gone)(const char *path), rqci_errbuf *err);
+
 // ---- Backup and restore (backup.c, restore.c) ----
 
 typedef struct rqci_progress {

@@ -2,6 +2,7 @@
 """Databases that reqcast did not make: empty ones, other programs', and those of which a put is fed
 what changes answered."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -91,11 +92,31 @@ def check_put_back() -> None:
                     stdin=(json.dumps(orphan[0]) + "\n").encode())
 
 
+def check_integrity() -> None:
+    with cli.database() as c:
+        c.one("import", "-w", "shop", cli.ROOT / "docs/examples/shop.har")
+        good = c.one("verify", "--integrity")
+        tap.equal((good["faults"], good["differences"]), (0, 0), "a sound file")
+        tap.ok("sound" in c.text("verify", "--integrity"), "as text")
+        with contextlib.closing(sqlite3.connect(c.db)) as db:
+            db.execute("PRAGMA writable_schema = ON")
+            db.execute("UPDATE sqlite_master SET sql = 'CREATE INDEX http_method_idx ON http (name)'"
+                       " WHERE name = 'http_method_idx'")
+            db.commit()
+        *faults, last = c.json("verify", "--integrity", status=1)
+        tap.ok(0 < len(faults) == last["faults"] == last["differences"]
+               and all("http_method_idx" in f["what"] for f in faults), "an index that is wrong")
+        tap.equal(c.json("verify")[-1]["differences"], 0, "is not the view's fault")
+        r = c.run("verify", "--integrity")
+        tap.ok(r.status == 1 and "SQLite file" in r.text and "restore" in r.text, "as text")
+
+
 def main() -> None:
     tap.note(f"SQLite {sqlite3.sqlite_version}, process {os.getpid()}")
     check_empty()
     check_other_program()
     check_put_back()
+    check_integrity()
     tap.done()
 
 

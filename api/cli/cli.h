@@ -67,6 +67,7 @@ typedef struct cli_command {
 // Groups of commands, each ended by a row without a name.
 extern const cli_command cli_store_commands[];
 extern const cli_command cli_backup_commands[];
+extern const cli_command cli_attach_commands[];
 extern const cli_command cli_import_commands[];
 extern const cli_command cli_workspace_commands[];
 extern const cli_command cli_read_commands[];

@@ -14,8 +14,9 @@
 #include <unistd.h>
 
 static const cli_command *const groups[] = {
-    cli_store_commands, cli_backup_commands, cli_import_commands,  cli_workspace_commands,
-    cli_read_commands,  cli_time_commands,   cli_resolve_commands, cli_write_commands,
+    cli_store_commands,  cli_attach_commands,    cli_backup_commands,
+    cli_import_commands, cli_workspace_commands, cli_read_commands,
+    cli_time_commands,   cli_resolve_commands,   cli_write_commands,
 };
 #define NGROUPS (sizeof groups / sizeof *groups)
 
