@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// SQLite's own look at the file, in a read transaction that nobody waits for.
 #include "persist/internal.h"
 
 #include <string.h>
