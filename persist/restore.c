@@ -219,7 +219,8 @@ static rqc_err replace(job *r, rqci_errbuf *err)
     static const char *const companions[] = {"-wal", "-shm", "-journal"};
     struct stat st = {.st_mode = 0600};
     (void)stat(r->there ? r->path : r->from, &st);
-    rqc_err e = rqci_newfile_sync(&r->f, st.st_mode, err);
+    // A backup is often kept where it cannot be written.
+    rqc_err e = rqci_newfile_sync(&r->f, st.st_mode | S_IRUSR | S_IWUSR, err);
     if (!e && r->there)
         e = keep_old(r, err);
     for (size_t i = 0; !e && !r->old && i < 3; i++)

@@ -123,6 +123,38 @@ def check_owner() -> None:
         c.one("restore", "b.db", quiet=False)
 
 
+def check_read_only() -> None:
+    """A backup on a medium that cannot be written, where SQLite finds no place for its lock."""
+    def nobody():
+        if os.getuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+    with cli.database() as c, cli.database(init=False) as d:
+        fill(c, 0)
+        medium = c.folder / "a medium? 100%#"
+        medium.mkdir()
+        c.one("backup", medium / "b.db")
+        (medium / "b.db").chmod(0o444)
+        medium.chmod(0o555)
+        for folder in (c.folder, d.folder, d.view):
+            folder.chmod(0o755)
+        if os.getuid() == 0:
+            os.chown(d.folder, 65534, 65534)
+            os.chown(d.view, 65534, 65534)
+        try:
+            p = subprocess.run([cli.REQCAST, "--json", "restore", str(medium / "b.db")], env=d.env,
+                               cwd=d.folder, capture_output=True, preexec_fn=nobody, timeout=60)
+        except (PermissionError, subprocess.SubprocessError):
+            tap.skip("the program cannot be run by nobody: a medium that cannot be written")
+            return
+        finally:
+            medium.chmod(0o755)
+        if not tap.equal(p.returncode, 0, "restored from a medium that cannot be written"):
+            tap.note(p.stderr.decode())
+        tap.equal(d.rows("http"), c.rows("http"), "the rows are there")
+        tap.equal([f.name for f in medium.iterdir()], ["b.db"], "nothing was put there")
+
+
 def run_killed(c: cli.Cli, after: float, *args) -> bool:
     p = c.start(*args, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(after)
@@ -252,6 +284,7 @@ def check_bar() -> None:
 def main() -> None:
     check_answers()
     check_owner()
+    check_read_only()
     check_kills()
     check_full()
     check_bar()
