@@ -147,6 +147,8 @@ rqc_err rqci_note_read(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_er
 // The database's view is in `dir` from now on: removes what it left in shared memory or beside the
 // database.
 void rqci_views_leave(const char *db_path, const char *dir);
+// Removes the view of a database that nobody owns, and the note of it.
+void rqci_view_forget(const char *db_path);
 // Removes views in the same parent directory whose databases are gone.
 void rqci_views_sweep(const char *dir, const rqci_log *log);
 

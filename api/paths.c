@@ -354,3 +354,25 @@ void rqci_views_sweep(const char *dir, const rqci_log *log)
     }
     closedir(d);
 }
+
+// Only what is called as we would call it: the note could be anybody's.
+static bool is_view_of(const char *dir, const char *db_path)
+{
+    char beside[RQCI_PATH_MAX], name[HASH_TEXT + 1];
+    hash_text(db_path, name);
+    const char *slash = strrchr(dir, '/');
+    return (join(beside, NULL, db_path, ".rqc-view") == RQC_OK && strcmp(dir, beside) == 0) ||
+           (slash && strcmp(slash + 1, name) == 0);
+}
+
+void rqci_view_forget(const char *db_path)
+{
+    char dir[RQCI_PATH_MAX], note[RQCI_PATH_MAX];
+    if (rqci_note_read(db_path, dir, NULL) == RQC_OK && is_view_of(dir, db_path)) {
+        rqci_view_remove(dir);
+        if (join(note, NULL, dir, ".database") == RQC_OK)
+            (void)unlink(note);
+    }
+    if (join(note, NULL, db_path, ".rqc-view-path") == RQC_OK)
+        (void)unlink(note);
+}

@@ -793,6 +793,56 @@ typedef struct rqc_pruned {
 // (others delete the same all the time), RQC_READ_ONLY.
 RQC_API rqc_err rqc_prune(rqc_db *db, const uint8_t workspace[16], const rqc_prune_options *opt,
                           rqc_pruned *ret_pruned, rqc_error *err);
+// ---- Databases of an application
+// ----------------------------------------------------------------------------------------
+
+// Something that rqc_open adds to a database that an application made. None of the application's
+// tables and rows is altered.
+typedef struct rqc_part {
+    const char *kind;  // "table", "trigger" or "setting"
+    const char *name;  // valid during the call
+    const char *table; // of a trigger, else NULL
+    int there;         // it is there already
+} rqc_part;
+
+// Tells what rqc_open would add, and adds nothing. RQC_NOT_FOUND (no file, or an empty one),
+// RQC_INVALID (none of its tables holds records), RQC_CORRUPT, RQC_VERSION, RQC_IO.
+RQC_API rqc_err rqc_capture_plan(const char *path, void (*fn)(void *ctx, const rqc_part *p),
+                                 void *ctx, rqc_error *err);
+
+// Takes all of it out again: tables and triggers in one transaction, then the journal mode (it
+// stays while another program has the database open), the view and the files beside the database.
+// fn (may be NULL) is told what was there. Positions end with it. RQC_NOT_FOUND, RQC_BUSY (an owner
+// lives), RQC_VERSION, RQC_IO.
+RQC_API rqc_err rqc_capture_remove(const char *path, void (*fn)(void *ctx, const rqc_part *p),
+                                   void *ctx, rqc_error *err);
+
+// ---- Backup and restore
+// ----------------------------------------------------------------------------------------------
+
+typedef struct rqc_copied {
+    rqc_position position; // of what was copied
+    uint64_t bytes;
+    char kept[4096]; // restore: where the file that was replaced is now; "" when there was none
+} rqc_copied;
+
+// Copies the SQLite file, at one position, while everybody reads and writes on; attached handles
+// may, too. Complete and durable under its name when it returns, else there is nothing. A file that
+// is there is replaced only with `replace`. progress (may be NULL) is told pages, on this thread.
+// RQC_INVALID, RQC_BUSY (another process makes the same file), RQC_NO_SPACE, RQC_IO.
+RQC_API rqc_err rqc_backup(rqc_db *db, const char *path, int replace,
+                           void (*progress)(void *ctx, const char *what, uint64_t done,
+                                            uint64_t total),
+                           void *ctx, rqc_copied *ret_copied, rqc_error *err);
+
+// Puts a backup in the place of a database that no process has open. The backup is copied and
+// checked first (RQC_INVALID, RQC_CORRUPT, RQC_VERSION: the database is as it was); the old file is
+// kept beside the new one. The next rqc_open begins a new term at ret_copied->position.seq and
+// builds the view anew: positions of before get RQC_EPOCH_CHANGED. RQC_BUSY, RQC_NO_SPACE, RQC_IO.
+RQC_API rqc_err rqc_restore(const char *path, const char *from,
+                            void (*progress)(void *ctx, const char *what, uint64_t done,
+                                             uint64_t total),
+                            void *ctx, rqc_copied *ret_copied, rqc_error *err);
 
 // ---- Verify and stats
 // ---------------------------------------------------------------------------------------------
@@ -816,6 +866,13 @@ typedef struct rqc_verified {
 // `repair` a view that differs is built anew. RQC_READ_ONLY for repair when attached.
 RQC_API rqc_err rqc_verify(rqc_db *db, int repair, void (*fn)(void *ctx, const rqc_difference *d),
                            void *ctx, rqc_verified *ret_verified, rqc_error *err);
+
+// SQLite's own check of the file, while others read and write: pages, indexes, constraints. fn (may
+// be NULL) is told each fault, at most 100; *ret_faults counts them. RQC_OK also when there are
+// some. `quick` leaves out whether indexes agree with their tables. RQC_CORRUPT when the file
+// cannot be read at all.
+RQC_API rqc_err rqc_integrity(rqc_db *db, int quick, void (*fn)(void *ctx, const char *fault),
+                              void *ctx, uint64_t *ret_faults, rqc_error *err);
 
 typedef struct rqc_stats {
     size_t size;           // sizeof(rqc_stats), set by the caller

@@ -358,3 +358,19 @@ rqc_err rqc_verify(rqc_db *db, int repair, void (*fn)(void *ctx, const rqc_diffe
         *ret_verified = v.result;
     return RQC_OK;
 }
+
+rqc_err rqc_integrity(rqc_db *db, int quick, void (*fn)(void *ctx, const char *fault), void *ctx,
+                      uint64_t *ret_faults, rqc_error *err)
+{
+    rqci_errbuf detail = {""};
+    uint64_t faults = 0;
+    if (rqci_forked(db))
+        return rqci_report(err, RQC_CLOSED, NULL);
+    const rqc_err rc =
+        rqci_store_integrity(db->path, !db->owner, quick != 0, fn, ctx, &faults, &detail);
+    if (rc != RQC_OK)
+        return rqci_report(err, rc, &detail);
+    if (ret_faults)
+        *ret_faults = faults;
+    return RQC_OK;
+}

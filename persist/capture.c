@@ -292,7 +292,7 @@ static rqc_err make_table(maker *m, const rqci_entity *e, const rqci_table *t, r
 {
     table_parts p = {.e = e, .t = t};
     if (e->owner >= 0 && (t->columns >> e->owner & 1u))
-        p.owner = e->fields[e->owner].name;
+        p.owner = rqci_column(t, e, e->owner);
     strcpy(p.rowid, t->rowid);
     rqc_err rc = add_indexes(m, &p, err);
     if (!rc) {
@@ -345,6 +345,11 @@ static rqc_err make_all(sqlite3 *db, const rqci_shape *shape, const rqci_log *lo
         memcpy(key, &code, 4);
         memcpy(key + 4, &columns, 4);
         rqci_hasher_add(&m->keys, key, sizeof key);
+        for (unsigned i = 0; t->there && i < RQCI_FIELD_MAX; i++) {
+            if (t->older[i])
+                rqci_hasher_add(&m->keys, rqci_aliases[t->older[i] - 1].name,
+                                strlen(rqci_aliases[t->older[i] - 1].name) + 1);
+        }
         if (t->there)
             e = make_table(m, rqci_entity_of(code), t, err);
     }
@@ -444,16 +449,41 @@ rqc_err rqci_capture_read(sqlite3 *db, const rqci_shape *shape, const rqci_log *
     return e;
 }
 
-static rqc_err drop_ours(sqlite3 *db, rqci_errbuf *err)
+rqc_err rqci_capture_each(sqlite3 *db, const rqci_shape *shape, rqci_trigger_fn *fn, void *ctx,
+                          rqci_errbuf *err)
+{
+    sqlite3_stmt *st = NULL;
+    maker *m;
+    rqc_err e = make_all(db, shape, NULL, &m, err);
+    if (e)
+        return e;
+    e = rqci_db_prepare(db, "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?1",
+                        false, &st, err);
+    for (size_t i = 0; !e && i < m->n; i++) {
+        sqlite3_bind_text(st, 1, m->list[i].name, -1, SQLITE_STATIC);
+        const bool there = sqlite3_step(st) == SQLITE_ROW &&
+                           strcmp((const char *)m->text.data + m->list[i].at, text_at(st, 0)) == 0;
+        sqlite3_reset(st);
+        fn(ctx, m->list[i].name, m->list[i].table, there);
+    }
+    sqlite3_finalize(st);
+    maker_free(m);
+    return e;
+}
+
+rqc_err rqci_capture_drop(sqlite3 *db, rqci_trigger_fn *fn, void *ctx, rqci_errbuf *err)
 {
     for (;;) {
         sqlite3_stmt *st = NULL;
-        rqc_err e = rqci_db_prepare(db, "SELECT name " OUR_TRIGGERS " LIMIT 1", false, &st, err);
+        rqc_err e =
+            rqci_db_prepare(db, "SELECT name, tbl_name " OUR_TRIGGERS " LIMIT 1", false, &st, err);
         if (e)
             return e;
         const int rc = sqlite3_step(st);
         char *sql =
             rc == SQLITE_ROW ? sqlite3_mprintf("DROP TRIGGER \"%w\"", text_at(st, 0)) : NULL;
+        if (sql && fn)
+            fn(ctx, text_at(st, 0), text_at(st, 1), true);
         sqlite3_finalize(st);
         if (rc == SQLITE_DONE)
             return RQC_OK;
@@ -481,7 +511,7 @@ rqc_err rqci_capture_install(sqlite3 *db, const rqci_shape *shape, rqci_errbuf *
     if (e)
         return e;
     bool rebuilt = false;
-    e = drop_ours(db, err);
+    e = rqci_capture_drop(db, NULL, NULL, err);
     for (size_t i = 0; !e && i < m->n; i++)
         e = rqci_db_exec(db, (const char *)m->text.data + m->list[i].at, err);
     if (!e)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "persist/internal.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -12,29 +13,55 @@
 static int open_flags(unsigned flags)
 {
     int f = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_PRIVATECACHE;
+    if (flags & RQCI_DB_IMMUTABLE)
+        return f | SQLITE_OPEN_READONLY | SQLITE_OPEN_URI;
     if (flags & RQCI_DB_READ_ONLY)
         return f | SQLITE_OPEN_READONLY;
     f |= SQLITE_OPEN_READWRITE;
     return flags & RQCI_DB_CREATE ? f | SQLITE_OPEN_CREATE : f;
 }
 
-static rqc_err set_wal(sqlite3 *db, rqci_errbuf *err)
+static char *immutable_uri(const char *path)
+{
+    sqlite3_str *s = sqlite3_str_new(NULL);
+    sqlite3_str_appendall(s, "file:");
+    for (const char *c = path; *c; c++) {
+        if (*c == '%' || *c == '?' || *c == '#')
+            sqlite3_str_appendf(s, "%%%02X", (unsigned)*c);
+        else
+            sqlite3_str_append(s, c, 1);
+    }
+    sqlite3_str_appendall(s, "?immutable=1");
+    return sqlite3_str_finish(s);
+}
+
+rqc_err rqci_db_mode(sqlite3 *db, const char *wanted, char ret_mode[12], rqci_errbuf *err)
 {
     sqlite3_stmt *st = NULL;
-    rqc_err e = rqci_db_prepare(db, "PRAGMA journal_mode = WAL", false, &st, err);
+    char sql[48];
+    snprintf(sql, sizeof sql, "PRAGMA journal_mode%s%.12s", wanted ? " = " : "",
+             wanted ? wanted : "");
+    rqc_err e = rqci_db_prepare(db, sql, false, &st, err);
     if (e)
         return e;
     const int rc = sqlite3_step(st);
-    if (rc != SQLITE_ROW) {
-        e = rqci_sqlite_err(db, rc, "journal_mode = WAL", err);
-    } else {
-        const char *mode = (const char *)sqlite3_column_text(st, 0);
-        if (!mode || strcmp(mode, "wal") != 0)
-            e = rqci_fail(err, RQC_IO,
-                          "the database cannot use a write-ahead log here (journal mode %s)",
-                          mode ? mode : "unknown");
-    }
+    const char *mode = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
+    if (rc != SQLITE_ROW)
+        e = rqci_sqlite_err(db, rc, sql, err);
+    snprintf(ret_mode, 12, "%s", mode ? mode : "");
     sqlite3_finalize(st);
+    return e;
+}
+
+rqc_err rqci_db_wal(sqlite3 *db, char ret_before[12], rqci_errbuf *err)
+{
+    char mode[12] = "";
+    rqc_err e = ret_before ? rqci_db_mode(db, NULL, ret_before, err) : RQC_OK;
+    if (!e)
+        e = rqci_db_mode(db, "WAL", mode, err);
+    if (!e && strcmp(mode, "wal") != 0)
+        e = rqci_fail(err, RQC_IO,
+                      "the database cannot use a write-ahead log here (journal mode %s)", mode);
     return e;
 }
 
@@ -55,8 +82,6 @@ static rqc_err configure(sqlite3 *db, unsigned flags, int busy_ms, rqci_errbuf *
     int64_t version;
     if (!e)
         e = rqci_db_int(db, "PRAGMA schema_version", &version, err);
-    if (!e && (flags & RQCI_DB_WRITE))
-        e = set_wal(db, err);
     if (!e)
         e = rqci_db_exec(db,
                          flags & RQCI_DB_WRITE ? "PRAGMA cache_size = -16384"
@@ -69,7 +94,11 @@ rqc_err rqci_db_open(const char *path, unsigned flags, int busy_ms, sqlite3 **re
                      rqci_errbuf *err)
 {
     sqlite3 *db = NULL;
-    const int rc = sqlite3_open_v2(path, &db, open_flags(flags), NULL);
+    char *uri = flags & RQCI_DB_IMMUTABLE ? immutable_uri(path) : NULL;
+    if ((flags & RQCI_DB_IMMUTABLE) && !uri)
+        return RQC_NO_MEMORY;
+    const int rc = sqlite3_open_v2(uri ? uri : path, &db, open_flags(flags), NULL);
+    sqlite3_free(uri);
     rqc_err e = rqci_sqlite_err(db, rc, "open", err);
     // The records hold credentials: not for everybody. Before there is anything in it, and -wal and
     // -shm take after it.

@@ -2,6 +2,7 @@
 // reqcast_meta (what the store knows of itself) and change_log (what happened).
 #include "persist/internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
 // Half of what an i64 holds: beyond it the log was tampered with, and adding to it could not go on
@@ -14,14 +15,15 @@ enum {
     K_FORKED_AT,
     K_FORMAT,
     K_HORIZON,
+    K_JOURNAL, // optional
     K_NONCE,
     K_RETAIN,
     K_STORE_ID,
     K_TERM,
     K_COUNT
 };
-static const char *const keys[K_COUNT] = {"baseline", "capture", "forked_at", "format", "horizon",
-                                          "nonce",    "retain",  "store_id",  "term"};
+static const char *const keys[K_COUNT] = {"baseline", "capture", "forked_at", "format",   "horizon",
+                                          "journal",  "nonce",   "retain",    "store_id", "term"};
 
 static int key_of(const char *name)
 {
@@ -39,6 +41,11 @@ static bool take(rqci_facts *f, int64_t *format, int key, sqlite3_stmt *st)
         if (sqlite3_column_type(st, 1) != SQLITE_BLOB || sqlite3_column_bytes(st, 1) != 16)
             return false;
         memcpy(key == K_NONCE ? f->nonce : f->store_id, sqlite3_column_blob(st, 1), 16);
+        return true;
+    }
+    if (key == K_JOURNAL) {
+        const char *mode = (const char *)sqlite3_column_text(st, 1);
+        snprintf(f->journal, sizeof f->journal, "%s", mode ? mode : "");
         return true;
     }
     if (sqlite3_column_type(st, 1) != SQLITE_INTEGER)
@@ -93,21 +100,24 @@ rqc_err rqci_facts_read(sqlite3 *db, sqlite3_stmt **stmt, rqci_facts *ret_facts,
         return rqci_fail(err, RQC_CORRUPT, "reqcast_meta: %s has a value that cannot be",
                          keys[bad]);
     for (int k = 0; k < K_COUNT; k++) {
-        if (!(seen >> k & 1u))
+        if (k != K_JOURNAL && !(seen >> k & 1u))
             return rqci_fail(err, RQC_CORRUPT, "reqcast_meta: %s is missing", keys[k]);
     }
     if (f.retain == 0 || format < 1)
         return rqci_fail(err, RQC_CORRUPT, "reqcast_meta: %s has a value that cannot be",
                          f.retain == 0 ? "retain" : "format");
+    f.format = (int)format;
     *ret_facts = f;
     return RQC_OK;
 }
 
-static rqc_err put(sqlite3 *db, sqlite3_stmt *st, int key, const uint8_t *blob, int64_t number,
+static rqc_err put(sqlite3 *db, sqlite3_stmt *st, int key, const void *blob, int64_t number,
                    rqci_errbuf *err)
 {
     sqlite3_bind_text(st, 1, keys[key], -1, SQLITE_STATIC);
-    if (blob)
+    if (key == K_JOURNAL)
+        sqlite3_bind_text(st, 2, blob, -1, SQLITE_STATIC);
+    else if (blob)
         sqlite3_bind_blob(st, 2, blob, 16, SQLITE_STATIC);
     else
         sqlite3_bind_int64(st, 2, number);
@@ -136,8 +146,9 @@ rqc_err rqci_facts_write(sqlite3 *db, const rqci_facts *f, rqci_errbuf *err)
                                       [K_TERM] = (int64_t)f->term};
     for (int k = 0; !e && k < K_COUNT; k++)
         e = put(db, st, k,
-                k == K_NONCE      ? f->nonce
-                : k == K_STORE_ID ? f->store_id
+                k == K_NONCE      ? (const void *)f->nonce
+                : k == K_STORE_ID ? (const void *)f->store_id
+                : k == K_JOURNAL  ? (const void *)f->journal
                                   : NULL,
                 numbers[k], err);
     sqlite3_finalize(st);
@@ -151,6 +162,24 @@ rqc_err rqci_facts_set_horizon(sqlite3 *db, uint64_t horizon, rqci_errbuf *err)
     if (e)
         return e;
     e = put(db, st, K_HORIZON, NULL, (int64_t)horizon, err);
+    sqlite3_finalize(st);
+    return e;
+}
+
+rqc_err rqci_facts_add_term(sqlite3 *db, const rqci_facts *f, const char *reason, rqci_errbuf *err)
+{
+    sqlite3_stmt *st = NULL;
+    rqc_err e = rqci_db_prepare(db,
+                                "INSERT OR REPLACE INTO reqcast_terms (term, forked_at, begun, "
+                                "reason) VALUES (?1, ?2, strftime('%s', 'now') + 0, ?3)",
+                                false, &st, err);
+    if (e)
+        return e;
+    sqlite3_bind_int64(st, 1, f->term);
+    sqlite3_bind_int64(st, 2, (int64_t)f->forked_at);
+    sqlite3_bind_text(st, 3, reason, -1, SQLITE_STATIC);
+    const int rc = sqlite3_step(st);
+    e = rc == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(db, rc, "reqcast_terms", err);
     sqlite3_finalize(st);
     return e;
 }
@@ -175,6 +204,11 @@ static rqc_err check_log(sqlite3 *db, rqci_errbuf *err)
     return e;
 }
 
+bool rqci_log_is_ours(sqlite3 *db)
+{
+    return check_log(db, NULL) == RQC_OK;
+}
+
 rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err)
 {
     // Without AUTOINCREMENT, because its table sqlite_sequence could never be dropped again;
@@ -183,7 +217,9 @@ rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err)
         db,
         "CREATE TABLE IF NOT EXISTS change_log (seq INTEGER PRIMARY KEY, entity INT, op INT,"
         " id BLOB, owner BLOB);"
-        "CREATE TABLE IF NOT EXISTS reqcast_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;",
+        "CREATE TABLE IF NOT EXISTS reqcast_meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+        "CREATE TABLE IF NOT EXISTS reqcast_terms (term INTEGER PRIMARY KEY, forked_at INT,"
+        " begun INT, reason TEXT);",
         err);
     if (e)
         return e;

@@ -28,6 +28,7 @@
 typedef struct look {
     bool starting;
     bool fresh;         // captured for the first time
+    bool made;          // its tables were made just now
     const char *reason; // why a new term begins, NULL when none does
     uint32_t above;     // the new term is above this
     rqci_facts f;
@@ -130,7 +131,7 @@ static void judge_running(rqci_store *s, look *l)
 static rqc_err judge_capture(rqci_store *s, look *l, rqci_errbuf *err)
 {
     const rqc_err e = rqci_capture_read(s->db, &l->shape, &s->log, &l->capture, err);
-    if (e || l->fresh || l->reason)
+    if (e || l->fresh || l->reason || l->made)
         return e;
     if (l->capture.signature != l->f.capture)
         l->reason = "tables, unique indexes or capture triggers were changed, and what happened "
@@ -142,12 +143,23 @@ static rqc_err judge_capture(rqci_store *s, look *l, rqci_errbuf *err)
 
 // ---- Writing ----
 
+// Tables, views and triggers that are neither ours nor SQLite's own.
+static rqc_err count_foreign(sqlite3 *db, int64_t *ret_objects, rqci_errbuf *err)
+{
+    return rqci_db_int(db,
+                       "SELECT count(*) FROM sqlite_master WHERE substr(name, 1, 7) <> 'sqlite_'"
+                       " AND substr(tbl_name, 1, 8) <> 'reqcast_' AND tbl_name <> 'change_log'",
+                       ret_objects, err);
+}
+
+// Into a database without tables only: those of an application are never added to.
 static rqc_err apply_schema(rqci_store *s, look *l, rqci_errbuf *err)
 {
     int64_t objects;
-    rqc_err e = rqci_db_int(s->db, "SELECT count(*) FROM sqlite_master", &objects, err);
+    rqc_err e = count_foreign(s->db, &objects, err);
     if (e || objects > 0)
         return e;
+    l->made = true;
     e = rqci_db_exec(s->db, rqci_schema_sql, err);
     return e ? e : rqci_shape_read(s->db, &s->log, &l->shape, err);
 }
@@ -165,6 +177,7 @@ static rqc_err first_facts(rqci_store *s, look *l, rqci_errbuf *err)
     memset(&l->f, 0, sizeof l->f);
     l->f.term = 1;
     l->f.retain = s->retain_wanted;
+    memcpy(l->f.journal, s->journal, sizeof l->f.journal);
     rqc_err e = rqci_facts_tables(s->db, err);
     if (!e)
         e = random_id(l->f.store_id, err);
@@ -181,10 +194,14 @@ static rqc_err read_facts(rqci_store *s, look *l, bool create, rqci_errbuf *err)
     rqci_db_finalize(&s->head_stmt);
     rqc_err e = rqci_facts_read(s->db, &s->facts_stmt, &l->f, err);
     l->fresh = e == RQC_NOT_FOUND;
-    if (l->fresh && create && (e = apply_schema(s, l, err)))
-        return e;
+    if ((!e || l->fresh) && create) {
+        const rqc_err made = apply_schema(s, l, err);
+        e = made ? made : e;
+    }
     if (l->fresh)
-        return first_facts(s, l, err);
+        return e == RQC_NOT_FOUND ? first_facts(s, l, err) : e;
+    if (!e)
+        e = rqci_migrate(s->db, l->f.format, err);
     if (!e)
         e = rqci_facts_tables(s->db, err); // change_log alone may have been dropped
     uint64_t rows = 0;
@@ -252,6 +269,8 @@ static rqc_err write_look(rqci_store *s, look *l, rqci_errbuf *err)
             e = rqci_fail(err, RQC_INTERNAL, "the capture triggers are not as they were made");
     }
     l->f.capture = l->capture.signature;
+    if (!e && (l->reason || l->fresh))
+        e = rqci_facts_add_term(s->db, &l->f, l->reason ? l->reason : "the first", err);
     return e ? e : write_facts(s, &l->f, l->head, l->fresh, err);
 }
 
@@ -294,6 +313,34 @@ static rqc_err attend(rqci_store *s, bool starting, bool create, rqci_errbuf *er
         rqci_logf(&s->log, RQCI_WARN, "%s: term %u begins at position %llu: %s", s->path,
                   (unsigned)l.f.term, (unsigned long long)l.f.forked_at, l.reason);
     return write ? settle(s, &l.f, l.head, err) : RQC_OK;
+}
+
+rqc_err rqci_history_look(sqlite3 *db, const char *path, bool create, rqci_errbuf *err)
+{
+    sqlite3_stmt *st = NULL;
+    rqci_facts f;
+    rqc_err e = rqci_facts_read(db, &st, &f, err);
+    sqlite3_finalize(st);
+    if (e != RQC_NOT_FOUND)
+        return e;
+    rqci_shape shape;
+    int64_t objects;
+    e = rqci_shape_read(db, NULL, &shape, err);
+    if (e)
+        return e;
+    for (unsigned code = 1; code <= RQCI_ENTITY_MAX; code++) {
+        if (shape.t[code].there)
+            return RQC_OK;
+    }
+    e = count_foreign(db, &objects, err);
+    if (e || (objects == 0 && create))
+        return e;
+    if (objects == 0)
+        return rqci_fail(err, RQC_NOT_FOUND, "%s is empty: it has no tables yet", path);
+    return rqci_fail(err, RQC_INVALID,
+                     "%s is another program's database: it has tables, but none that hold "
+                     "records; nothing was changed",
+                     path);
 }
 
 rqc_err rqci_history_start(rqci_store *s, bool create, rqci_errbuf *err)

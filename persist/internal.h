@@ -12,18 +12,24 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#define RQCI_STORE_FORMAT 1 // of change_log, reqcast_meta and the triggers
+#define RQCI_STORE_FORMAT 2 // of change_log, reqcast_meta and what else is ours: see migrate.c
 
 // ---- Connections (db.c) ----
 enum {
     RQCI_DB_WRITE = 1,
     RQCI_DB_CREATE = 2,
-    RQCI_DB_READ_ONLY = 4
-}; // none: writable file, query_only
+    RQCI_DB_READ_ONLY = 4,
+    RQCI_DB_IMMUTABLE = 8 // nothing can change it: no locks, no side files
+};                        // none: writable file, query_only
 
-// Opens a connection with everything set that all of ours have. `path` is canonical.
+// Opens a connection with everything set that all of ours have. `path` is canonical. One that
+// writes calls rqci_db_wal before it does.
 rqc_err rqci_db_open(const char *path, unsigned flags, int busy_ms, sqlite3 **ret_db,
                      rqci_errbuf *err);
+// Makes the database use a write-ahead log; ret_before (may be NULL) is what it used.
+rqc_err rqci_db_wal(sqlite3 *db, char ret_before[12], rqci_errbuf *err);
+// Sets (unless `wanted` is NULL) and tells the journal mode: the one in force may be another.
+rqc_err rqci_db_mode(sqlite3 *db, const char *wanted, char ret_mode[12], rqci_errbuf *err);
 rqc_err rqci_db_exec(sqlite3 *db, const char *sql, rqci_errbuf *err);
 // `keep`: the statement lives long. Only one statement in sql.
 rqc_err rqci_db_prepare(sqlite3 *db, const char *sql, bool keep, sqlite3_stmt **ret_stmt,
@@ -38,6 +44,37 @@ void rqci_db_finalize(sqlite3_stmt **stmt); // and sets it to NULL
 rqc_err rqci_db_sync(sqlite3 *db, rqci_errbuf *err);
 bool rqci_db_has_table(sqlite3 *db, const char *name);
 
+// ---- Files (newfile.c) ----
+typedef struct rqci_newfile {
+    char *path, *temp;
+    int fd;
+    bool locked, placed;
+} rqci_newfile;
+// `path` is canonical; f->temp is empty then. RQC_BUSY when another process makes it. Always
+// followed by rqci_newfile_end, which takes away what was not placed.
+rqc_err rqci_newfile_begin(const char *path, rqci_newfile *f, rqci_errbuf *err);
+rqc_err rqci_newfile_sync(rqci_newfile *f, unsigned mode, rqci_errbuf *err);
+// RQC_INVALID when there is a file of this name and `replace` is not set.
+rqc_err rqci_newfile_place(rqci_newfile *f, bool replace, rqci_errbuf *err);
+void rqci_newfile_end(rqci_newfile *f);
+// The code and text that belong to errno.
+rqc_err rqci_file_failed(const char *path, rqci_errbuf *err);
+// Syncs the folder that path is in.
+rqc_err rqci_dir_sync(const char *path, rqci_errbuf *err);
+bool rqci_file_beside(const char *path, const char *suffix);
+// Absolute, without links, so that two names of one file meet the same lock. *ret_there is false
+// for a file that is to be made; RQC_NOT_FOUND for one that is not there unless `create`.
+rqc_err rqci_path_canonical(const char *path, bool create, char **ret_path, bool *ret_there,
+                            rqci_errbuf *err);
+// Refuses what is no plain file, without opening it.
+rqc_err rqci_check_file(const char *path, const rqci_log *log, rqci_errbuf *err);
+
+// ---- Copies (backup.c) ----
+// All pages of `from`, in whose read transaction they hold still, into the empty file `temp`.
+rqc_err rqci_copy_db(sqlite3 *from, const char *temp, const rqci_progress *p, uint64_t *ret_bytes,
+                     rqci_errbuf *err);
+bool rqci_same_file(const char *a, const char *b);
+
 // ---- Facts in reqcast_meta (facts.c) ----
 typedef struct rqci_facts {
     uint8_t store_id[16];
@@ -46,6 +83,8 @@ typedef struct rqci_facts {
     uint64_t forked_at; // head when the term began
     uint64_t baseline, retain, horizon;
     uint64_t capture; // signature of the capture as it was installed
+    int format;       // as it was read; what is written is RQCI_STORE_FORMAT
+    char journal[12]; // journal mode before the capture, "" when that is not known
 } rqci_facts;
 
 // RQC_NOT_FOUND when there is no table reqcast_meta, RQC_VERSION for a newer format, RQC_CORRUPT
@@ -54,9 +93,12 @@ rqc_err rqci_facts_read(sqlite3 *db, sqlite3_stmt **stmt, rqci_facts *ret_facts,
 // Writes all of them; inside the caller's transaction.
 rqc_err rqci_facts_write(sqlite3 *db, const rqci_facts *f, rqci_errbuf *err);
 rqc_err rqci_facts_set_horizon(sqlite3 *db, uint64_t horizon, rqci_errbuf *err);
-// Makes change_log, reqcast_meta and reqcast_keys where they are missing. RQC_INVALID when the name
-// of change_log or reqcast_keys belongs to a table that is not ours.
+// Makes our tables where they are missing. RQC_INVALID when the name of change_log or reqcast_keys
+// belongs to a table that is not ours.
 rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err);
+// False also when there is no table change_log.
+bool rqci_log_is_ours(sqlite3 *db);
+rqc_err rqci_facts_add_term(sqlite3 *db, const rqci_facts *f, const char *reason, rqci_errbuf *err);
 // Highest seq; `baseline` when the log is empty.
 rqc_err rqci_head_read(sqlite3 *db, sqlite3_stmt **stmt, uint64_t baseline, uint64_t *ret_head,
                        rqci_errbuf *err);
@@ -69,11 +111,22 @@ rqc_err rqci_keys_find(struct rqci_store *s, rqci_job *job, bool *ret_found);
 // Stores the job's results under its key.
 rqc_err rqci_keys_add(struct rqci_store *s, rqci_job *job, int64_t now);
 
+// ---- Versions of our tables (migrate.c) ----
+typedef struct rqci_migration {
+    int to;
+    const char *sql;
+} rqci_migration;
+// From version `from` to the newest, inside the caller's transaction.
+rqc_err rqci_migrate(sqlite3 *db, int from, rqci_errbuf *err);
+rqc_err rqci_migrate_by(sqlite3 *db, const rqci_migration *list, size_t n, int from,
+                        rqci_errbuf *err);
+
 // ---- What the tables of a database really have (shape.c) ----
 typedef struct rqci_table {
-    bool there;       // a real table with a column id that is unique by itself
-    uint32_t columns; // bit i: field i is a column
-    char rowid[8];    // a name that reaches the rowid, "" when there is none
+    bool there;                    // a real table with a column id that is unique by itself
+    uint32_t columns;              // bit i: field i is a column
+    uint8_t older[RQCI_FIELD_MAX]; // 0, or the column is called rqci_aliases[older - 1].name
+    char rowid[8];                 // a name that reaches the rowid, "" when there is none
 } rqci_table;
 typedef struct rqci_shape {
     int64_t version; // PRAGMA schema_version that it belongs to
@@ -81,6 +134,9 @@ typedef struct rqci_shape {
 } rqci_shape;
 // Logs (log may be NULL) what cannot be mirrored, and why.
 rqc_err rqci_shape_read(sqlite3 *db, const rqci_log *log, rqci_shape *ret_shape, rqci_errbuf *err);
+
+// What the column of a field that is there is called.
+const char *rqci_column(const rqci_table *t, const rqci_entity *e, int field);
 
 // ---- Capture (capture.c) ----
 typedef struct rqci_capture {
@@ -95,6 +151,13 @@ rqc_err rqci_capture_read(sqlite3 *db, const rqci_shape *shape, const rqci_log *
 // afterwards.
 rqc_err rqci_capture_install(sqlite3 *db, const rqci_shape *shape, rqci_errbuf *err);
 
+typedef void rqci_trigger_fn(void *ctx, const char *name, const char *table, bool there);
+// Tells the triggers that this version makes for these tables, and which are there.
+rqc_err rqci_capture_each(sqlite3 *db, const rqci_shape *shape, rqci_trigger_fn *fn, void *ctx,
+                          rqci_errbuf *err);
+// Drops all triggers of ours and tells them; inside the caller's transaction.
+rqc_err rqci_capture_drop(sqlite3 *db, rqci_trigger_fn *fn, void *ctx, rqci_errbuf *err);
+
 // ---- The owner's lock (lock.c) ----
 typedef struct rqci_lock {
     int fd;
@@ -103,6 +166,8 @@ typedef struct rqci_lock {
 } rqci_lock;
 // `l` must stay where it is until released. RQC_BUSY with the holder's pid and program.
 rqc_err rqci_lock_take(const char *db_path, rqci_lock *l, rqci_errbuf *err);
+// The holder takes the file away, and still holds it.
+void rqci_lock_remove(const char *db_path, const rqci_lock *l);
 void rqci_lock_release(rqci_lock *l);
 
 // ---- The side file (side.c) ----
@@ -136,7 +201,7 @@ typedef struct rqci_sql {
     sqlite3 *db;
     const rqci_shape *shape;
     sqlite3_stmt *insert[RQCI_ENTITY_MAX + 1], *update[RQCI_ENTITY_MAX + 1],
-        *remove[RQCI_ENTITY_MAX + 1], *exists[RQCI_ENTITY_MAX + 1];
+        *remove[RQCI_ENTITY_MAX + 1], *exists[RQCI_ENTITY_MAX + 1], *refs[RQCI_ENTITY_MAX + 1];
     struct {
         sqlite3_stmt *stmt;
         uint32_t mask;
@@ -157,6 +222,14 @@ rqc_err rqci_sql_apply(rqci_sql *q, const rqci_write *w, uint64_t base, int64_t 
 // must be undone, and done again one by one, to know what is to blame.
 rqc_err rqci_sql_apply_rows(rqci_sql *q, const rqci_write *w, size_t n, int64_t now, rqci_job *job,
                             size_t *ret_done);
+
+// ---- References (refs.c) ----
+// In the open transaction foreign keys are looked at when it commits.
+rqc_err rqci_refs_defer(sqlite3 *db, rqci_errbuf *err);
+// True while a row points to one that is not there (as far as SQLite counts).
+bool rqci_refs_open(sqlite3 *db);
+// RQC_CONSTRAINT, with job->failed, when a row that the job wrote points to nothing.
+rqc_err rqci_refs_check(rqci_sql *q, rqci_job *job);
 
 // ---- Reading rows (source.c) ----
 typedef struct rqci_reader {
@@ -185,6 +258,7 @@ struct rqci_store {
     bool read_only;
     int busy_ms;
     uint64_t retain_wanted;
+    char journal[12]; // journal mode in which the owner found the database
     rqci_log log;
     rqc_err (*committed)(void *ctx, uint64_t head);
     void *ctx;
@@ -230,6 +304,9 @@ struct rqci_store {
 // Opens a write transaction in which the capture is whole and the history is the one that we know;
 // starts a new term when it is not. *ret_head is the head in it.
 rqc_err rqci_history_begin(rqci_store *s, uint64_t *ret_head, rqci_errbuf *err);
+// Before the owner's start, reading only: RQC_NOT_FOUND for an empty database that is not to be
+// filled, RQC_INVALID for one of another program, RQC_VERSION, RQC_CORRUPT. Nothing was changed.
+rqc_err rqci_history_look(sqlite3 *db, const char *path, bool create, rqci_errbuf *err);
 // The same for the owner's start: creates schema and capture where they are missing, decides the
 // term, leaves no transaction open.
 rqc_err rqci_history_start(rqci_store *s, bool create, rqci_errbuf *err);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // FILE.rqc-lock: one owner at a time. An open file description lock, so that two owners within one
-// process exclude each other too; the file's text says who holds it. The file is never removed:
-// whoever waits for it would hold a lock that nobody sees.
+// process exclude each other too; the file's text says who holds it. Only its holder removes it;
+// whoever locked it just before that sees that its name is gone, and makes another one.
 //
 // A forked child has the same open file description, and would keep the lock alive after its
 // parent's death. So the child closes its descriptor, and its copy of the store says RQC_CLOSED
@@ -82,9 +82,10 @@ static rqc_err held(int fd, const char *db_path, rqci_errbuf *err)
     return rqci_fail(err, RQC_BUSY, "%s is in use by process %s", db_path, n ? who : "unknown");
 }
 
-static rqc_err take(int fd, const char *db_path, rqci_errbuf *err)
+static rqc_err take(int fd, const char *db_path, const char *path, bool *ret_gone, rqci_errbuf *err)
 {
-    struct stat st, db;
+    struct stat st, db, now;
+    *ret_gone = false;
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
         return rqci_fail(err, RQC_IO, "%s.rqc-lock is not a regular file", db_path);
     struct flock fl = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -92,6 +93,10 @@ static rqc_err take(int fd, const char *db_path, rqci_errbuf *err)
         if (errno == EAGAIN || errno == EACCES)
             return held(fd, db_path, err);
         return rqci_fail(err, RQC_IO, "%s.rqc-lock: %s", db_path, strerror(errno));
+    }
+    if (lstat(path, &now) != 0 || now.st_ino != st.st_ino || now.st_dev != st.st_dev) {
+        *ret_gone = true;
+        return RQC_OK;
     }
     // Whoever may write the database may own it.
     if (stat(db_path, &db) == 0)
@@ -116,17 +121,22 @@ rqc_err rqci_lock_take(const char *db_path, rqci_lock *l, rqci_errbuf *err)
     // Not inherited by a program that is started meanwhile, nor by a child that is forked before
     // the lock is in the list.
     pthread_mutex_lock(&list_mu);
-    const int fd =
-        open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0660);
-    rqc_err e = RQC_OK;
-    if (fd < 0)
-        e = rqci_fail(err,
-                      errno == ENOSPC  ? RQC_NO_SPACE
-                      : errno == EROFS ? RQC_READ_ONLY
-                                       : RQC_IO,
-                      "%s: %s", path, strerror(errno));
-    else
-        e = take(fd, db_path, err);
+    int fd;
+    rqc_err e;
+    bool gone = false;
+    do {
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0660);
+        if (fd < 0)
+            e = rqci_fail(err,
+                          errno == ENOSPC  ? RQC_NO_SPACE
+                          : errno == EROFS ? RQC_READ_ONLY
+                                           : RQC_IO,
+                          "%s: %s", path, strerror(errno));
+        else
+            e = take(fd, db_path, path, &gone, err);
+        if (!e && gone)
+            close(fd);
+    } while (!e && gone);
     if (!e) {
         l->fd = fd;
         l->next = list;
@@ -137,6 +147,15 @@ rqc_err rqci_lock_take(const char *db_path, rqci_lock *l, rqci_errbuf *err)
     pthread_mutex_unlock(&list_mu);
     free(path);
     return e;
+}
+
+void rqci_lock_remove(const char *db_path, const rqci_lock *l)
+{
+    char *path;
+    if (l->fd < 0 || asprintf(&path, "%s.rqc-lock", db_path) < 0)
+        return;
+    (void)unlink(path);
+    free(path);
 }
 
 void rqci_lock_release(rqci_lock *l)

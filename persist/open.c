@@ -14,10 +14,8 @@
 
 // ---- The path ----
 
-// Absolute, without links, so that two names of one file meet the same lock. *ret_there is false
-// for a file that is to be made.
-static rqc_err canonical(const char *path, bool create, char **ret_path, bool *ret_there,
-                         rqci_errbuf *err)
+rqc_err rqci_path_canonical(const char *path, bool create, char **ret_path, bool *ret_there,
+                            rqci_errbuf *err)
 {
     if (!path || !path[0])
         return rqci_fail(err, RQC_INVALID, "no file was named");
@@ -51,7 +49,7 @@ static rqc_err canonical(const char *path, bool create, char **ret_path, bool *r
 
 // By stat alone: opening a FIFO would wait, and closing a database would drop other connections'
 // locks.
-static rqc_err check_file(const char *path, const rqci_log *log, rqci_errbuf *err)
+rqc_err rqci_check_file(const char *path, const rqci_log *log, rqci_errbuf *err)
 {
     struct stat st;
     if (stat(path, &st) != 0)
@@ -120,6 +118,13 @@ static rqc_err open_owner(rqci_store *s, bool there, bool create, rqci_errbuf *e
     if (!e)
         e = rqci_db_open(s->path, RQCI_DB_WRITE | (there ? 0u : (unsigned)RQCI_DB_CREATE),
                          s->busy_ms, &s->db, err);
+    if (!e) {
+        e = rqci_history_look(s->db, s->path, create, err);
+        if (e == RQC_NOT_FOUND || e == RQC_INVALID)
+            rqci_lock_remove(s->path, &s->lock);
+    }
+    if (!e)
+        e = rqci_db_wal(s->db, s->journal, err);
     if (!e)
         e = start_history(s, create, err);
     if (!e)
@@ -134,9 +139,9 @@ rqc_err rqci_store_open(const char *path, const rqci_store_options *opt, rqci_st
     char *real = NULL;
     bool there = false;
     const bool create = opt->create && !opt->read_only;
-    rqc_err e = canonical(path, create, &real, &there, err);
+    rqc_err e = rqci_path_canonical(path, create, &real, &there, err);
     if (!e && there)
-        e = check_file(real, &opt->log, err);
+        e = rqci_check_file(real, &opt->log, err);
     rqci_store *s = NULL;
     if (!e)
         e = init(real, opt, &s);
@@ -242,18 +247,25 @@ void rqci_store_close(rqci_store *s)
 
 // ---- One value, and the numbers ----
 
+// With the table's name before it, a column that is missing is an error and not a text in double
+// quotes.
+static int prepare_value(sqlite3 *db, const char *table, const char *column, sqlite3_stmt **stmt)
+{
+    char *sql = sqlite3_mprintf("SELECT t.\"%w\" FROM \"%w\" AS t WHERE t.id = ?1", column, table);
+    const int rc = sql ? sqlite3_prepare_v2(db, sql, -1, stmt, NULL) : SQLITE_NOMEM;
+    sqlite3_free(sql);
+    return rc;
+}
+
 static rqc_err read_value(rqci_store *s, const rqci_entity *e, const uint8_t id[16], int field,
                           rqci_buf *out, rqci_errbuf *err)
 {
-    // With the table's name before it, a column that is missing is an error and not a text in
-    // double quotes.
-    char *sql = sqlite3_mprintf("SELECT t.\"%w\" FROM \"%w\" AS t WHERE t.id = ?1",
-                                e->fields[field].name, e->table);
-    if (!sql)
-        return RQC_NO_MEMORY;
     sqlite3_stmt *st = NULL;
-    int rc = sqlite3_prepare_v2(s->value_db, sql, -1, &st, NULL);
-    sqlite3_free(sql);
+    int rc = prepare_value(s->value_db, e->table, e->fields[field].name, &st);
+    for (unsigned a = 0; rc == SQLITE_ERROR && a < RQCI_ALIASES; a++) {
+        if (rqci_aliases[a].entity == e->code && rqci_aliases[a].field == field)
+            rc = prepare_value(s->value_db, e->table, rqci_aliases[a].name, &st);
+    }
     if (rc == SQLITE_ERROR)
         return rqci_fail(err, RQC_NOT_FOUND, "this database has no column %s.%s", e->table,
                          e->fields[field].name);

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 --
 -- The records, as a database that reqcast creates has them. An existing database is used as it is: these
--- statements run only when there is no table at all. Capture (change_log, reqcast_meta and the triggers) is
+-- statements run only when there is no table but ours. Capture (change_log, reqcast_meta and the triggers) is
 -- made by persist/capture.c, for this schema and for existing ones alike.
 --
 -- Ids are 16-byte ULIDs. Times are stored as the writer gave them: seconds by default, milliseconds in many

@@ -44,6 +44,21 @@ static void shadowed(const char *column, bool taken[3])
         taken[i] = taken[i] || sqlite3_stricmp(column, names[i]) == 0;
 }
 
+static void find_older(const rqci_entity *e, const char *name, uint8_t older[RQCI_FIELD_MAX])
+{
+    for (unsigned a = 0; a < RQCI_ALIASES; a++) {
+        const rqci_alias *alias = &rqci_aliases[a];
+        if (alias->entity == e->code && sqlite3_stricmp(name, alias->name) == 0 &&
+            (older[alias->field] == 0 || a + 1 < older[alias->field]))
+            older[alias->field] = (uint8_t)(a + 1);
+    }
+}
+
+const char *rqci_column(const rqci_table *t, const rqci_entity *e, int field)
+{
+    return t->older[field] ? rqci_aliases[t->older[field] - 1].name : e->fields[field].name;
+}
+
 static rqc_err read_columns(finder *f, const rqci_entity *e, bool with_rowid, rqci_table *t,
                             rqci_errbuf *err)
 {
@@ -59,10 +74,17 @@ static rqc_err read_columns(finder *f, const rqci_entity *e, bool with_rowid, rq
             if (sqlite3_stricmp(name, e->fields[i].name) == 0)
                 t->columns |= 1u << i;
         }
+        find_older(e, name, t->older);
     }
     sqlite3_reset(f->columns);
     if (rc != SQLITE_DONE)
         return rqci_sqlite_err(f->db, rc, e->table, err);
+    for (int i = 0; i < e->nfields; i++) {
+        if (t->columns >> i & 1u)
+            t->older[i] = 0;
+        else if (t->older[i])
+            t->columns |= 1u << i;
+    }
     strcpy(t->rowid, !taken[0] ? "rowid" : !taken[1] ? "_rowid_" : !taken[2] ? "oid" : "");
     return RQC_OK;
 }

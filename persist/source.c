@@ -39,7 +39,7 @@ static rqc_err select_stmt(rqci_reader *r, const rqci_entity *e, const char *tai
     for (int i = 0; i < e->nfields; i++) {
         if (!(r->shape.t[e->code].columns >> i & 1u))
             continue;
-        sqlite3_str_appendf(s, "%s\"%w\"", comma, e->fields[i].name);
+        sqlite3_str_appendf(s, "%s\"%w\"", comma, rqci_column(&r->shape.t[e->code], e, i));
         comma = ", ";
     }
     sqlite3_str_appendf(s, " FROM \"%w\" %s", e->table, tail);
@@ -52,11 +52,11 @@ static rqc_err select_stmt(rqci_reader *r, const rqci_entity *e, const char *tai
 // ---- Values ----
 
 // A column that the database does not have: what the newest schema would have filled in, except
-// that a time is unknown.
+// that a time is unknown, and so is which body a request has.
 static void missing_value(const rqci_field *f, rqc_value *v)
 {
     *v = (rqc_value){.type = RQC_NULL};
-    if (f->null || f->type == RQCI_T_ID)
+    if (f->null || f->type == RQCI_T_ID || f->def == RQCI_D_TWO)
         return;
     switch (f->type) {
     case RQCI_T_TEXT:
@@ -72,7 +72,7 @@ static void missing_value(const rqci_field *f, rqc_value *v)
         break;
     case RQCI_T_INT:
         v->type = RQC_INT;
-        v->u.i = f->def == RQCI_D_TWO ? 2 : f->def == RQCI_D_TRUE;
+        v->u.i = f->def == RQCI_D_TRUE;
         break;
     case RQCI_T_ID: break;
     }

@@ -8,13 +8,8 @@
 
 #include <string.h>
 
-#define SQL_MAX 2048
-
-static rqc_err prepare(rqci_sql *q, const char *sql, size_t len, sqlite3_stmt **stmt,
-                       rqci_errbuf *err)
+static rqc_err prepare(rqci_sql *q, const char *sql, sqlite3_stmt **stmt, rqci_errbuf *err)
 {
-    if (len >= SQL_MAX)
-        return rqci_fail(err, RQC_INTERNAL, "a statement is too long");
     return rqci_db_prepare(q->db, sql, true, stmt, err);
 }
 
@@ -27,6 +22,7 @@ void rqci_sql_clear(rqci_sql *q)
         rqci_db_finalize(&q->exists[c]);
         for (unsigned i = 0; i < RQCI_ROWS_SIZES; i++)
             rqci_db_finalize(&q->rows[c][i]);
+        rqci_db_finalize(&q->refs[c]);
     }
     for (unsigned i = 0; i < RQCI_PATCH_CACHE; i++) {
         rqci_db_finalize(&q->patch[i].stmt);
@@ -41,29 +37,67 @@ void rqci_sql_clear(rqci_sql *q)
 // ---- Statements ----
 // Field i is parameter i + 1 everywhere; the id is parameter 1.
 
+static bool is_field(const rqci_sql *q, const rqci_entity *e, const char *name)
+{
+    const rqci_table *t = &q->shape->t[e->code];
+    for (int i = 0; i < e->nfields; i++) {
+        if ((t->columns >> i & 1u) && sqlite3_stricmp(rqci_column(t, e, i), name) == 0)
+            return true;
+    }
+    return false;
+}
+
+// Columns that we do not know and that must have a value get an empty one.
+static rqc_err add_unknown(rqci_sql *q, const rqci_entity *e, sqlite3_str *columns,
+                           sqlite3_str *values, rqci_errbuf *err)
+{
+    sqlite3_stmt *st = NULL;
+    rqc_err rc = rqci_db_prepare(
+        q->db,
+        "SELECT name, CASE WHEN type LIKE '%INT%' THEN '0' WHEN type LIKE '%CHAR%' OR type LIKE"
+        " '%CLOB%' OR type LIKE '%TEXT%' THEN '''''' WHEN type = '' OR type LIKE '%BLOB%' THEN"
+        " 'x''''' ELSE '0' END FROM pragma_table_xinfo(?1)"
+        " WHERE \"notnull\" AND dflt_value IS NULL AND hidden = 0",
+        false, &st, err);
+    if (rc)
+        return rc;
+    sqlite3_bind_text(st, 1, e->table, -1, SQLITE_STATIC);
+    int step;
+    while ((step = sqlite3_step(st)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(st, 0);
+        if (!name || is_field(q, e, name))
+            continue;
+        sqlite3_str_appendf(columns, ", \"%w\"", name);
+        sqlite3_str_appendf(values, ", %s", (const char *)sqlite3_column_text(st, 1));
+    }
+    rc = step == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(q->db, step, e->table, err);
+    sqlite3_finalize(st);
+    return rc;
+}
+
 static rqc_err insert_stmt(rqci_sql *q, const rqci_entity *e, rqci_errbuf *err)
 {
     if (q->insert[e->code])
         return RQC_OK;
-    char sql[SQL_MAX];
+    const rqci_table *t = &q->shape->t[e->code];
     sqlite3_str *s = sqlite3_str_new(q->db), *v = sqlite3_str_new(q->db);
     sqlite3_str_appendf(s, "INSERT OR FAIL INTO \"%w\" (", e->table);
     const char *comma = "";
     for (int i = 0; i < e->nfields; i++) {
-        if (!(q->shape->t[e->code].columns >> i & 1u))
+        if (!(t->columns >> i & 1u))
             continue;
-        sqlite3_str_appendf(s, "%s\"%w\"", comma, e->fields[i].name);
+        sqlite3_str_appendf(s, "%s\"%w\"", comma, rqci_column(t, e, i));
         sqlite3_str_appendf(v, "%s?%d", comma, i + 1);
         comma = ", ";
     }
-    char *columns = sqlite3_str_finish(s), *values = sqlite3_str_finish(v);
-    rqc_err rc = RQC_NO_MEMORY;
-    if (columns && values) {
-        sqlite3_snprintf(SQL_MAX, sql, "%s) VALUES (%s)", columns, values);
-        rc = prepare(q, sql, strlen(columns) + strlen(values) + 16, &q->insert[e->code], err);
-    }
-    sqlite3_free(columns);
+    rqc_err rc = add_unknown(q, e, s, v, err);
+    char *values = sqlite3_str_finish(v);
+    sqlite3_str_appendf(s, ") VALUES (%s)", values ? values : "");
+    char *sql = sqlite3_str_finish(s);
+    if (!rc)
+        rc = values && sql ? prepare(q, sql, &q->insert[e->code], err) : RQC_NO_MEMORY;
     sqlite3_free(values);
+    sqlite3_free(sql);
     return rc;
 }
 
@@ -77,13 +111,14 @@ static rqc_err update_stmt(rqci_sql *q, const rqci_entity *e, uint32_t mask, sql
     for (int i = 1; i < e->nfields; i++) {
         if (!(mask >> i & 1u))
             continue;
-        sqlite3_str_appendf(s, "%s\"%w\" = ?%d", comma, e->fields[i].name, i + 1);
+        sqlite3_str_appendf(s, "%s\"%w\" = ?%d", comma, rqci_column(&q->shape->t[e->code], e, i),
+                            i + 1);
         comma = ", ";
     }
     // A patch without fields still touches the row, so that it is found, and logged.
     sqlite3_str_appendf(s, "%s WHERE id = ?1", comma[0] ? "" : "id = id");
     char *sql = sqlite3_str_finish(s);
-    const rqc_err rc = sql ? prepare(q, sql, strlen(sql), stmt, err) : RQC_NO_MEMORY;
+    const rqc_err rc = sql ? prepare(q, sql, stmt, err) : RQC_NO_MEMORY;
     sqlite3_free(sql);
     return rc;
 }
@@ -94,7 +129,7 @@ static rqc_err simple_stmt(rqci_sql *q, const rqci_entity *e, const char *format
     if (*stmt)
         return RQC_OK;
     char *sql = sqlite3_mprintf(format, e->table);
-    const rqc_err rc = sql ? prepare(q, sql, strlen(sql), stmt, err) : RQC_NO_MEMORY;
+    const rqc_err rc = sql ? prepare(q, sql, stmt, err) : RQC_NO_MEMORY;
     sqlite3_free(sql);
     return rc;
 }
@@ -175,11 +210,13 @@ static bool same_as_missing(const rqci_field *f, const rqc_value *v)
 static rqc_err check_row(const rqci_sql *q, const rqci_entity *e, const rqc_value *row,
                          rqci_errbuf *err)
 {
+    const uint32_t later = rqci_later_mask(e->code);
     for (int i = 1; i < e->nfields; i++) {
         if (row[i].type > RQC_ID)
             return rqci_fail(err, RQC_INVALID, "%s.%s: a large value cannot be written by its hash",
                              e->table, e->fields[i].name);
-        if (!(q->shape->t[e->code].columns >> i & 1u) && !same_as_missing(&e->fields[i], &row[i]))
+        if (!((q->shape->t[e->code].columns | later) >> i & 1u) &&
+            !same_as_missing(&e->fields[i], &row[i]))
             return rqci_fail(err, RQC_VERSION, "this database has no column %s.%s", e->table,
                              e->fields[i].name);
     }

@@ -33,8 +33,8 @@ typedef struct rqci_write {
                           // NULL for a delete
 } rqci_write;
 
-// One caller's transaction: all of its writes or none. The caller owns it and everything it points
-// to until done() was called.
+// One caller's transaction: all of its writes or none, in any order as far as foreign keys go. The
+// caller owns it and everything it points to until done() was called.
 typedef struct rqci_job {
     const rqci_write *writes;
     size_t nwrites;
@@ -134,6 +134,57 @@ rqc_err rqci_store_old_snapshots(rqci_store *s, const uint8_t workspace[16], int
 // is called on the calling thread. *ret_more is false when the horizon is reached.
 rqc_err rqci_store_compact(rqci_store *s, bool (*keep)(void *ctx, const rqci_change *c), void *ctx,
                            bool *ret_more, rqci_errbuf *err);
+
+// SQLite's check of the file, on a connection of its own; fn is told each fault.
+rqc_err rqci_store_integrity(const char *db_path, bool read_only, bool quick,
+                             void (*fn)(void *ctx, const char *fault), void *ctx,
+                             uint64_t *ret_faults, rqci_errbuf *err);
+
+// ---- What is ours in a database of an application (attach.c) ----
+
+typedef struct rqci_part {
+    const char *kind; // "table", "trigger", "setting"
+    const char *name;
+    const char *table; // of a trigger, else NULL
+    bool there;
+} rqci_part;
+
+// Tells all that an owner's start adds; reads only. RQC_NOT_FOUND for an empty database,
+// RQC_INVALID for one of another program.
+rqc_err rqci_store_plan(const char *path, void (*fn)(void *ctx, const rqci_part *p), void *ctx,
+                        rqci_errbuf *err);
+// Takes all of it out in one transaction, then the files beside the database; fn is told what.
+// `gone` is called before the lock is given up. RQC_BUSY while an owner lives, RQC_VERSION.
+rqc_err rqci_store_detach(const char *path, void (*fn)(void *ctx, const rqci_part *p), void *ctx,
+                          void (*gone)(const char *path), rqci_errbuf *err);
+
+// ---- Backup and restore (backup.c, restore.c) ----
+
+typedef struct rqci_progress {
+    void (*fn)(void *ctx, const char *what, uint64_t done, uint64_t total); // NULL: none
+    void *ctx;
+} rqci_progress;
+
+typedef struct rqci_copied {
+    struct {
+        uint8_t store_id[16];
+        uint32_t term;
+        uint64_t seq;
+    } at;
+    uint64_t bytes;
+    char kept[4096]; // name of the file that a restore replaced, "" when there was none
+} rqci_copied;
+
+// A copy at one position, durable when it returns; writers go on meanwhile. RQC_INVALID when `path`
+// is there (unless `replace`) or is the database, RQC_BUSY when another process makes it.
+rqc_err rqci_store_backup(const char *db_path, bool read_only, const char *path, bool replace,
+                          const rqci_progress *p, rqci_copied *ret_copied, rqci_errbuf *err);
+
+// Puts the backup `from` in the place of the database `path`, which nobody has open; the next owner
+// begins a new term. RQC_BUSY, RQC_INVALID (no backup), RQC_CORRUPT, RQC_VERSION; the database is
+// as it was then.
+rqc_err rqci_store_restore(const char *path, const char *from, const rqci_progress *p,
+                           rqci_copied *ret_copied, rqci_errbuf *err);
 
 // The horizon that belongs to a head: a multiple of retain / 4, at least retain behind the head; 0
 // while the head is below that.

@@ -69,7 +69,9 @@ static void clear_job(rqci_job *job)
     job->failed = job->nwrites;
 }
 
-static rqc_err apply_writes(rqci_store *s, rqci_job *job, uint64_t base, int64_t now, bool singly)
+// *ret_open: a reference to a row that was not there was open at some time.
+static rqc_err apply_writes(rqci_store *s, rqci_job *job, uint64_t base, int64_t now, bool singly,
+                            bool *ret_open)
 {
     for (size_t i = 0; i < job->nwrites;) {
         size_t done = 0;
@@ -84,6 +86,7 @@ static rqc_err apply_writes(rqci_store *s, rqci_job *job, uint64_t base, int64_t
             job->failed = i;
             return e;
         }
+        *ret_open = *ret_open || rqci_refs_open(s->db);
         i += done;
     }
     return RQC_OK;
@@ -92,12 +95,14 @@ static rqc_err apply_writes(rqci_store *s, rqci_job *job, uint64_t base, int64_t
 static rqc_err apply_job(rqci_store *s, rqci_job *job, bool singly, uint64_t *head)
 {
     const int64_t now = (int64_t)time(NULL);
-    bool found = false;
+    bool found = false, open = false;
     const rqc_err looked = job->key_len > 0 ? rqci_keys_find(s, job, &found) : RQC_OK;
     if (looked || found)
         return looked;
     uint64_t after;
-    rqc_err e = apply_writes(s, job, *head, now, singly);
+    rqc_err e = apply_writes(s, job, *head, now, singly, &open);
+    if (!e && open)
+        e = rqci_refs_check(&s->sql, job);
     if (!e)
         e = rqci_head_read(s->db, &s->head_stmt, s->facts.baseline, &after, &job->detail);
     if (e)
@@ -160,7 +165,10 @@ static outcome try_group(rqci_store *s, rqci_job *first, bool singly, uint64_t *
     rqci_errbuf err = {{0}};
     uint64_t head;
     rqc_err e = rqci_history_begin(s, &head, &err);
+    if (!e)
+        e = rqci_refs_defer(s->db, &err);
     if (e) {
+        rqci_store_rollback(s);
         fail_all(first, e, &err);
         return FAILED;
     }
@@ -184,8 +192,7 @@ static outcome try_group(rqci_store *s, rqci_job *first, bool singly, uint64_t *
     e = step(s, "COMMIT", &s->commit, &err);
     if (e) {
         rqci_store_rollback(s);
-        // A constraint that is deferred to the commit, or too much for the disk: one job may be to
-        // blame, not all.
+        // One job may be to blame, not all.
         if (several && (e == RQC_CONSTRAINT || e == RQC_NO_SPACE))
             return ALONE;
         fail_all(first, e, &err);

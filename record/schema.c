@@ -125,6 +125,35 @@ const rqci_entity rqci_entities[RQCI_ENTITY_MAX + 1] = {
 };
 #pragma GCC diagnostic pop
 
+const rqci_alias rqci_aliases[] = {
+#define RQCI_ENTITY(code, NAME, table, owner)
+#define RQCI_FIELD(NAME, COLUMN, column, type, null, def, role, partner)
+#define RQCI_END(NAME)
+#define RQCI_ALIAS(NAME, COLUMN, old) {RQCI_##NAME, RQCI_##NAME##_##COLUMN, #old},
+#include "record/entities.def"
+#undef RQCI_ALIAS
+};
+_Static_assert(sizeof rqci_aliases / sizeof *rqci_aliases == RQCI_ALIASES, "number of aliases");
+
+static const rqci_alias later[] = {
+#define RQCI_LATER(NAME, COLUMN) {RQCI_##NAME, RQCI_##NAME##_##COLUMN, ""},
+#include "record/entities.def"
+#undef RQCI_LATER
+#undef RQCI_ENTITY
+#undef RQCI_FIELD
+#undef RQCI_END
+};
+
+uint32_t rqci_later_mask(unsigned entity)
+{
+    uint32_t mask = 0;
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
+        if (later[i].entity == entity)
+            mask |= 1u << later[i].field;
+    }
+    return mask;
+}
+
 const rqci_entity *rqci_entity_of(unsigned code)
 {
     return code >= 1 && code <= RQCI_ENTITY_MAX ? &rqci_entities[code] : NULL;

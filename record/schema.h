@@ -94,6 +94,16 @@ enum {
 #undef RQCI_END
 };
 
+// Older names of columns, grouped by entity and field, the newest first.
+typedef struct rqci_alias {
+    uint8_t entity, field;
+    const char *name;
+} rqci_alias;
+#define RQCI_ALIASES 36
+extern const rqci_alias rqci_aliases[RQCI_ALIASES];
+// Bit i: older tables lack field i, and a write can do without it.
+uint32_t rqci_later_mask(unsigned entity);
+
 // The description of a code, NULL when the code is unknown. Static storage.
 const rqci_entity *rqci_entity_of(unsigned code);
 // By table name, NULL when unknown.

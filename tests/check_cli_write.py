@@ -56,7 +56,8 @@ BAD_LINES = {
         "raw_data": {"$large": {"length": 1, "xxh3": "00"}}}).encode(), "large"),
     "deep JSON": (b'{"entity": "http", "name": ' + b"[" * 100000 + b"]" * 100000 + b"}", "deeper"),
     "deep JSON without end": (b'{"a":' * 100000, "deeper"),
-    "an owner that is not there": (with_field(workspace_id=d.OTHER), ""),
+    "an owner that is not there": (with_field(id="01" * 16, workspace_id=d.OTHER),
+                                   "http.workspace_id"),
     "a delta without a parent": (with_field(is_delta=True), ""),
     "a column that must be given": (b'{"entity": "http", "workspace_id": "' + d.SHOP.encode()
                                     + b'"}', "http."),

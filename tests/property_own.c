@@ -333,15 +333,53 @@ static rqc_err try_write(const own_write *w, outcome *o)
     return is ? try_update(w, row, UINT32_MAX) : try_insert(w, row);
 }
 
+// ---- References: judged when all of the writes are there ----
+
+static bool unresolved(void)
+{
+    int now = 0, high = 0;
+    sqlite3_db_status(g.oracle, SQLITE_DBSTATUS_DEFERRED_FKS, &now, &high, 0);
+    return now != 0;
+}
+
+static bool points_to_nothing(const own_write *w)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM pragma_foreign_key_check('%s') AS f JOIN %s AS t"
+             " ON t.rowid = f.rowid WHERE t.id = ?1",
+             w->tab->name, w->tab->name);
+    sqlite3_stmt *s = oracle_sql(sql);
+    sqlite3_bind_blob(s, 1, g.ids[w->id], 16, SQLITE_STATIC);
+    sqlite3_step(s);
+    const bool is = sqlite3_column_int(s, 0) > 0;
+    sqlite3_reset(s);
+    return is;
+}
+
+static rqc_err judge_references(const own_write *writes, unsigned n)
+{
+    bool bad = unresolved();
+    for (unsigned i = 0; i < n && !bad; i++)
+        bad = writes[i].kind != DELETE && points_to_nothing(&writes[i]);
+    return bad ? RQC_CONSTRAINT : RQC_OK;
+}
+
 // Tries the writes; *expect is the database after them.
 static outcome trial(const own_write *writes, unsigned n, prop_state *expect)
 {
     outcome o = {.err = RQC_OK};
-    if (sqlite3_exec(g.oracle, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+    if (sqlite3_exec(g.oracle, "BEGIN IMMEDIATE; PRAGMA defer_foreign_keys = ON", NULL, NULL,
+                     NULL) != SQLITE_OK)
         bail("trial: %s", sqlite3_errmsg(g.oracle));
+    bool open = false;
     o.base = (uint64_t)oracle_number("SELECT coalesce(max(seq), 0) FROM change_log");
-    for (unsigned i = 0; i < n && o.err == RQC_OK; i++)
+    for (unsigned i = 0; i < n && o.err == RQC_OK; i++) {
         o.err = try_write(&writes[i], &o);
+        open = open || unresolved();
+    }
+    if (o.err == RQC_OK && open)
+        o.err = judge_references(writes, n);
     if (o.err == RQC_OK)
         oracle_load(expect);
     if (sqlite3_exec(g.oracle, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)

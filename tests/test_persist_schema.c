@@ -107,7 +107,8 @@ static void test_description(void)
         }
     }
     is(fix_int(db, "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT IN"
-                   " ('users', 'workspaces_users', 'change_log', 'reqcast_meta', 'reqcast_keys')"),
+                   " ('users', 'workspaces_users', 'change_log', 'reqcast_meta', 'reqcast_keys',"
+                   " 'reqcast_terms')"),
        RQCI_ENTITY_MAX, "no other tables");
     static const char *const more[][3] = {{"files", "parent_id", "files(id) SET NULL"},
                                           {"http", "folder_id", "files(id) SET NULL"},

@@ -230,6 +230,99 @@ static void test_errors(void)
     rqci_store_close(s);
 }
 
+static void done(rqci_job *job);
+
+// ---- References ---------------------------------------------------------------------------------
+
+// What is written in one transaction may come in any order; a row that points to nothing is named.
+static void test_references(void)
+{
+    char path[FIX_PATH];
+    rqci_store *s = filled("refs.db", path);
+    rqc_value w[RQCI_FIELD_MAX], h[RQCI_FIELD_MAX], k[RQCI_FIELD_MAX], d[RQCI_FIELD_MAX];
+    uint8_t ws[16], base[16], delta[16], head[16], none[16];
+    memcpy(ws, W(20), 16);
+    memcpy(base, H(20), 16);
+    memcpy(delta, H(21), 16);
+    memcpy(head, fix_id(4, 20), 16);
+    memcpy(none, H(99), 16);
+    fix_workspace_row(w, "late");
+    fix_http_row(h, ws, "");
+    fix_http_row(d, ws, "");
+    d[RQCI_HTTP_IS_DELTA] = rows_bool(true);
+    d[RQCI_HTTP_PARENT_HTTP_ID] = rows_id(base);
+    fix_header_row(k, base, "");
+    rqci_write all[4] = {fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP_HEADER, head, k),
+                         fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, delta, d),
+                         fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, base, h),
+                         fix_write_of(RQCI_WRITE_PUT, RQCI_WORKSPACES, ws, w)};
+    rqci_job j;
+    is(fix_run(s, all, 4, &j), RQC_OK, "children before their parents: %s", j.detail.text);
+    is(fix_run(s, all, 4, &j), RQC_OK, "and once more, over what is there");
+
+    // An orphan from before: the parent that comes for it must not pay for another row's.
+    sqlite3 *db = fix_foreign(path);
+    fix_exec(db,
+             "INSERT INTO http_header (id, http_id, header_key, header_value) VALUES"
+             " (%s, %s, '', '')",
+             fix_hex(fix_id(4, 30)), fix_hex(H(30)));
+    rqc_value bad[RQCI_FIELD_MAX];
+    fix_header_row(bad, none, "");
+    rqci_write mixed[2] = {fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP_HEADER, fix_id(4, 31), bad),
+                           fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, H(30), h)};
+    is(fix_run(s, mixed, 2, &j), RQC_CONSTRAINT, "one that points to nothing is refused");
+    is(j.failed, 0u, "and named");
+    ok(strstr(j.detail.text, "http_header.http_id"), "with its column: %s", j.detail.text);
+    is(fix_int(db, "SELECT count(*) FROM http WHERE id = %s", fix_hex(H(30))), 0,
+       "nothing of it was stored");
+
+    // A reference without ON DELETE, from a table that is not ours.
+    fix_exec(db, "CREATE TABLE guest (h BLOB REFERENCES http (id)); INSERT INTO guest VALUES (%s)",
+             fix_hex(base));
+    is(fix_one(s, RQCI_WRITE_DELETE, RQCI_HTTP, base, NULL, &j), RQC_CONSTRAINT,
+       "what others point to stays");
+    ok(strstr(j.detail.text, "FOREIGN KEY"), "and why: %s", j.detail.text);
+    is(fix_int(db, "SELECT count(*) FROM http WHERE id = %s", fix_hex(base)), 1, "it is there");
+    rqci_write swap[2] = {fix_write_of(RQCI_WRITE_DELETE, RQCI_HTTP, base, NULL),
+                          fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, base, h)};
+    is(fix_run(s, swap, 2, &j), RQC_OK, "unless it comes again in the same transaction");
+    sqlite3_close(db);
+    rqci_store_close(s);
+}
+
+// In a group each job answers for itself, also for references.
+static void test_references_group(void)
+{
+    char path[FIX_PATH];
+    rqci_store_close(filled("refs_group.db", path));
+    rqci_store *s = fix_open(path);
+    rqc_value w[RQCI_FIELD_MAX], h[RQCI_FIELD_MAX];
+    uint8_t ws[16];
+    memcpy(ws, W(40), 16);
+    fix_workspace_row(w, "w");
+    fix_http_row(h, ws, "");
+    rqci_write writes[4] = {fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, H(40), h),
+                            fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, H(41), h),
+                            fix_write_of(RQCI_WRITE_PUT, RQCI_WORKSPACES, ws, w),
+                            fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, H(42), h)};
+    static rqci_job jobs[3];
+    jobs[0] = (rqci_job){.writes = writes, .nwrites = 1, .done = done};
+    jobs[1] = (rqci_job){.writes = writes + 1, .nwrites = 2, .done = done};
+    jobs[2] = (rqci_job){.writes = writes + 3, .nwrites = 1, .done = done};
+    for (int i = 0; i < 3; i++)
+        rqci_store_submit(s, &jobs[i]);
+    fix_start(s);
+    rqci_store_close(s);
+    is(jobs[0].err, RQC_CONSTRAINT, "a parent in the neighbour's job is none");
+    is(jobs[1].err, RQC_OK, "the neighbour: %s", jobs[1].detail.text);
+    is(jobs[2].err, RQC_OK, "the one behind it: %s", jobs[2].detail.text);
+    sqlite3 *db = fix_foreign(path);
+    is(fix_int(db, "SELECT count(*) FROM http WHERE workspace_id = %s", fix_hex(ws)), 2,
+       "exactly their rows");
+    is(fix_text(db, "PRAGMA foreign_key_check"), "(none)", "no orphan was made");
+    sqlite3_close(db);
+}
+
 // ---- Groups -------------------------------------------------------------------------------------
 
 enum { THREADS = 8, ROUNDS = 60 };
@@ -582,9 +675,11 @@ int main(void)
     test_values();
     test_conditions();
     test_errors();
+    test_references();
     test_threads();
     test_callbacks();
     test_mixed_group();
+    test_references_group();
     test_fork();
     test_read_only();
     test_checkpoints();

@@ -66,6 +66,8 @@ typedef struct cli_command {
 
 // Groups of commands, each ended by a row without a name.
 extern const cli_command cli_store_commands[];
+extern const cli_command cli_backup_commands[];
+extern const cli_command cli_attach_commands[];
 extern const cli_command cli_import_commands[];
 extern const cli_command cli_export_commands[];
 extern const cli_command cli_workspace_commands[];

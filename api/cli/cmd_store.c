@@ -59,44 +59,78 @@ static void hex(const uint8_t *p, char ret_text[33])
         snprintf(ret_text + 2 * i, 3, "%02x", p[i]);
 }
 
+static void show_fault(void *ctx, const char *fault)
+{
+    cli *c = ctx;
+    const rqc_difference d = {.what = fault};
+    if (c->json) {
+        show_difference(c, &d);
+        return;
+    }
+    rqci_buf line = {0};
+    cli_visible(&line, fault, strlen(fault));
+    printf("SQLite file:\n    %.*s\n", (int)line.len, (const char *)line.data);
+    rqci_buf_free(&line);
+}
+
+enum { VERIFY_REPAIR, VERIFY_INTEGRITY };
+
+static void show_verified(cli *c, const cli_args *a, const rqc_verified *v, uint64_t found,
+                          uint64_t faults)
+{
+    const bool repair = cli_has(a, VERIFY_REPAIR);
+    char digest[33];
+    hex(v->digest, digest);
+    if (c->json) {
+        cli_json_begin(c);
+        cli_json_uint(c, "records", v->records);
+        cli_json_text(c, "digest", digest);
+        cli_json_uint(c, "differences", found + faults);
+        if (cli_has(a, VERIFY_INTEGRITY))
+            cli_json_uint(c, "faults", faults);
+        if (repair)
+            cli_json_bool(c, "repaired", found > 0 && v->differences == 0);
+        cli_json_position(c, &v->position);
+        cli_json_end(c);
+        return;
+    }
+    printf("%" PRIu64 " records compared at position %" PRIu64 ", digest %s: ", v->records,
+           v->position.seq, digest);
+    if (found == 0)
+        puts("no difference");
+    else
+        printf("%" PRIu64 " differences%s\n", found,
+               !repair               ? "; reqcast verify --repair builds the view anew"
+               : v->differences == 0 ? "; the view was built anew and is right now"
+                                     : "");
+    if (faults > 0)
+        printf("%" PRIu64 " faults in the SQLite file; restore a backup\n", faults);
+    else if (cli_has(a, VERIFY_INTEGRITY))
+        puts("the SQLite file is sound");
+}
+
 static int verify(cli *c, const cli_args *a)
 {
-    const bool repair = cli_has(a, 0);
+    const bool repair = cli_has(a, VERIFY_REPAIR);
     const int status = cli_open(c, repair ? CLI_WRITE : CLI_READ);
     rqc_verified v;
     rqc_error e;
+    uint64_t faults = 0;
     if (status != CLI_OK)
         return status;
-    rqc_err rc = rqc_verify(c->db, repair, show_difference, c, &v, &e);
+    rqc_err rc = RQC_OK;
+    if (cli_has(a, VERIFY_INTEGRITY))
+        rc = rqc_integrity(c->db, 0, show_fault, c, &faults, &e);
+    if (rc == RQC_OK)
+        rc = rqc_verify(c->db, repair, show_difference, c, &v, &e);
     const uint64_t found = rc == RQC_OK ? v.differences : 0;
     // What a repair has made is believed only when it was looked at again.
     if (rc == RQC_OK && repair && found > 0)
         rc = rqc_verify(c->db, 0, show_difference, c, &v, &e);
     if (rc != RQC_OK)
         return cli_fail(c, rc, "%s: %s", c->db_path, e.text);
-    char digest[33];
-    hex(v.digest, digest);
-    if (c->json) {
-        cli_json_begin(c);
-        cli_json_uint(c, "records", v.records);
-        cli_json_text(c, "digest", digest);
-        cli_json_uint(c, "differences", found);
-        if (repair)
-            cli_json_bool(c, "repaired", found > 0 && v.differences == 0);
-        cli_json_position(c, &v.position);
-        cli_json_end(c);
-    } else {
-        printf("%" PRIu64 " records compared at position %" PRIu64 ", digest %s: ", v.records,
-               v.position.seq, digest);
-        if (found == 0)
-            puts("no difference");
-        else
-            printf("%" PRIu64 " differences%s\n", found,
-                   !repair              ? "; reqcast verify --repair builds the view anew"
-                   : v.differences == 0 ? "; the view was built anew and is right now"
-                                        : "");
-    }
-    return v.differences == 0 ? CLI_OK : CLI_NO;
+    show_verified(c, a, &v, found, faults);
+    return v.differences == 0 && faults == 0 ? CLI_OK : CLI_NO;
 }
 
 // ---- Stats --------------------------------------------------------------------------------------
@@ -172,18 +206,20 @@ static int stats(cli *c, const cli_args *a)
     return CLI_OK;
 }
 
-static const cli_option verify_options[] = {{"repair", 0, NULL}, {NULL, 0, NULL}};
+static const cli_option verify_options[] = {{"repair", 0, NULL},
+                                            {"integrity", 0, NULL},
+                                            {NULL, 0, NULL}};
 
 const cli_command cli_store_commands[] = {
     {"init", "",
      "create the database, or what it lacks\n\n"
      "Example: reqcast --db shop.db init",
      NULL, 0, 0, init},
-    {"verify", "[--repair]",
+    {"verify", "[--repair] [--integrity]",
      "compare every record of the database with the view\n\n"
      "Differences are listed; exit status 1 when there are any. With --repair a view that differs "
-     "is built anew.\n\n"
-     "Example: reqcast verify --repair",
+     "is built anew. With --integrity SQLite checks its file, too.\n\n"
+     "Example: reqcast verify --integrity",
      verify_options, 0, 0, verify},
     {"stats", "",
      "positions, counts and sizes\n\n"
