@@ -175,6 +175,7 @@ static rqc_err find_old(rqci_store *s, int64_t now, int64_t *ret_upto, bool *ret
                         rqci_errbuf *err)
 {
     static const char sql[] = "SELECT n, at, (SELECT max(n) FROM reqcast_keys) FROM reqcast_keys"
+                              " WHERE n > 0"
                               " ORDER BY n LIMIT ?1";
     sqlite3_stmt *st = NULL;
     rqc_err e = rqci_db_prepare(s->value_db, sql, false, &st, err);

@@ -47,6 +47,11 @@ COMMANDS = {
     "delete": [["http_header", d.HEADERS[3]]],
     "prune": [["shop", "--keep", 100]],
     "completion": [["bash"]],
+    # At the end: a term begins, and what was kept is gone.
+    "backup": [["COPY"]],
+    "restore": [["COPY"]],
+    "detach": [[]],
+    "attach": [["--dry-run"], []],
 }
 
 
@@ -168,6 +173,8 @@ class Answers:
 
 
 def arguments(c: cli.Cli, words):
+    if words == ["COPY"]:
+        return [c.folder / "copy.db"]
     if words[-1:] == ["ALL"]:
         return [words[0], *[cli.ulid(i) for i, in c.sql(f"SELECT id FROM {words[0]} LIMIT 40")]]
     if words[1:2] == ["OWNERS"]:
