@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 
 import cli
@@ -96,9 +97,11 @@ def on_terminal(c: cli.Cli, *args, columns=100, stdout=True, env=None):
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     given = dict(c.env, TERM="xterm", LC_ALL="C.UTF-8", **(env or {}))
     given.pop("COLUMNS", None)
+    # A file, not a pipe: a pipe would be full before anybody reads it.
+    kept = tempfile.TemporaryFile()
     p = subprocess.Popen([cli.REQCAST, *[str(a) for a in args]], cwd=c.folder, env=given,
                          stdin=subprocess.DEVNULL, stderr=follower,
-                         stdout=follower if stdout else subprocess.PIPE)
+                         stdout=follower if stdout else kept)
     os.close(follower)
     shown = b""
     try:
@@ -107,8 +110,10 @@ def on_terminal(c: cli.Cli, *args, columns=100, stdout=True, env=None):
     except OSError:  # the other side was closed: this is how its end looks
         pass
     os.close(leader)
-    out = p.stdout.read() if p.stdout else b""
-    return p.wait(timeout=120), shown.decode(errors="replace"), out
+    status = p.wait(timeout=120)
+    with kept:
+        kept.seek(0)
+        return status, shown.decode(errors="replace"), kept.read()
 
 
 def large_har(c: cli.Cli):
@@ -128,6 +133,10 @@ def check_terminal(c: cli.Cli) -> None:
     tap.ok(status == 0 and json.loads(out)["requests"] == 500, "import on a terminal")
     tap.ok(re.search(r"large\.har \[#* *\] +\d+ %", shown), "a bar on a terminal")
     tap.ok(shown.endswith("\r\x1b[K"), "the bar is taken away at the end")
+    status, shown, out = on_terminal(c, "--json", "export", "bar", "--har", stdout=False)
+    tap.ok(status == 0 and len(json.loads(out)["log"]["entries"]) == 500, "export on a terminal")
+    tap.ok(re.search(r"bar \[#* *\] +\d+ %", shown) and shown.endswith("\r\x1b[K"),
+           "a bar for an export, taken away at the end")
     r = c.run("--json", "import", "-w", "pipe", har)
     tap.equal((r.status, r.err), (0, b""), "no bar, no control characters in a pipe")
     status, shown, _ = on_terminal(c, "import", "-w", "bar", har, c.folder / "nosuch.har")

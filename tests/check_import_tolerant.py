@@ -214,6 +214,83 @@ def check_requests(c: cli.Cli) -> None:
         tap.equal((m.requests[0]["body_kind"], m.raw), (0, None), f"no body: {post}")
 
 
+def check_streams(c: cli.Cli) -> None:
+    """WebSocket and event streams: what the tables hold is kept, the rest is counted and named."""
+    frames = [{"type": "send", "time": 1.5, "opcode": 1, "data": "hello"},
+              {"type": "receive", "time": 2.5, "opcode": 2, "data": "AP8="}]
+    events = [{"eventName": "tick", "eventId": "7", "data": "a\nb", "time": 1.5},
+              {"eventName": "", "eventId": "", "data": "", "time": 2}, {"data": "c"}]
+    text = "event: tick\nid: 7\ndata: a\ndata: b\n\ndata: \n\ndata: c\n\n"
+    stream = {"mimeType": "text/event-stream", "size": 0}
+    for name, e, body, losses in (
+            ("web socket", entry(request(url="wss://a.test/"), response(status=101),
+                                 _webSocketMessages=frames, _resourceType="websocket"), None,
+             "2 WebSocket messages"),
+            ("stream with its text", entry(None, response(content={**stream, "text": text})),
+             text, ""),
+            ("stream of events alone", entry(None, response(content=stream),
+                                             _eventSourceMessages=events), text, ""),
+            ("stream with both", entry(None, response(content={**stream, "text": "data: x\n\n"}),
+                                       _eventSourceMessages=events), "data: x\n\n",
+             "3 events beside the text of their stream"),
+            ("blocked", entry(None, response(status=0, _error="net::ERR_BLOCKED")), None,
+             "error of the browser"),
+            ("comments", entry(request(comment="q", postData={"text": "x", "comment": "p"}),
+                               response(comment="r", content={"comment": "c"}, headers=[
+                                   {"name": "A", "value": "b", "comment": "h"}])), None,
+             "comment of the body, comment of a response header, comment of the response, "
+             "comment of the content, comment of the request"),
+            ("cookies alone", entry(request(cookies=[{"name": "a", "value": "b"}] * 2),
+                                    response(cookies=[{"name": "c", "value": "d"}])), None,
+             "cookies of a response without Set-Cookie, 2 cookies of a request without a header "
+             "Cookie"),
+            ("cookies beside headers", entry(
+                request(cookies=[{"name": "a", "value": "b"}],
+                        headers=[{"name": "cookie", "value": "a=b"}]),
+                response(cookies=[{"name": "c", "value": "d"}],
+                         headers=[{"name": "set-cookie", "value": "c=d"}])), None, "")):
+        m = Imported(c, name, har(e))
+        stored = m.response["body"] and base64.b64decode(m.response["body"]["$base64"]).decode()
+        tap.equal((m.summary["requests"], stored, m.response["status"]),
+                  (1, body, e["response"]["status"]), f"{name}: what is kept")
+        said = [line.partition(": not kept: ")[2] for line in m.messages]
+        tap.equal((said, m.summary["warnings"]), ([losses] if losses else [], len(said)),
+                  f"{name}: what is lost")
+    for name, content, needle in (
+            ("odd encoding", {"text": "abc", "encoding": "gzip"}, "encoding gzip"),
+            ("no text of that encoding", {"encoding": "gzip"}, "")):
+        m = Imported(c, name, har(entry(None, response(content=content))))
+        body = m.response["body"] and base64.b64decode(m.response["body"]["$base64"])
+        tap.equal((body, m.summary["warnings"]), (b"abc" if "text" in content else None,
+                                                  1 if needle else 0), name)
+        tap.ok(needle in "".join(m.messages), f"{name}: named")
+    nulls = {k: None for k in ("time", "comment", "cache", "timings", "pageref", "connection")}
+    m = Imported(c, "nulls", har({**entry(
+        request(httpVersion=None, cookies=None, headers=None, queryString=None, postData=None),
+        response(statusText=None, headers=None, content=None, redirectURL=None)), **nulls}))
+    tap.equal((m.summary["requests"], m.response["duration"], m.summary["warnings"]), (1, 0, 0),
+              "null wherever it may stand")
+
+
+def check_formats(c: cli.Cli) -> None:
+    """A file is told by its first words; --format decides where they mislead."""
+    head = c.head()
+    for name, data, needle in (
+            ("JSON of another kind", b'{"a": {"log": 1}, "b": ["item"]}', "neither a HAR"),
+            ("HTML", b"<!doctype html>", "neither JSON"), ("a list", b'[{"log": 1}]', "neither"),
+            ("a key as a value", b'{"a": "log", "b": "info"}', "neither a HAR")):
+        c.fails(3, [needle, "nothing was written"], "import", "-", stdin=data, name=name)
+    c.fails(3, "line 1", "import", "--format", "har", "-", stdin=b"curl https://a.test")
+    c.fails(3, "no curl command", "import", "--format", "curl", "-", stdin=har(entry()))
+    tap.equal(c.head(), head, "nothing was written")
+    later = b'{"a": "\\"log", "b": {"log": [1]}, "creator": "\\\\", "log": {"entries": []}}'
+    tap.equal(Imported(c, "later", later).summary["requests"], 0, "a log behind other members")
+    for path, name in (("x.postman_collection.json", "x"), ("y.HAR", "y"), ("z.json", "z")):
+        file = c.folder / path
+        file.write_bytes(har())
+        tap.equal(c.one("import", file)["workspace"], name, f"the workspace of {path}")
+
+
 def check_times(c: cli.Cli) -> None:
     for text, want in (("2025-10-09T08:53:20Z", 1760000000),
                        ("2025-10-09T10:53:20.999+02:00", 1760000000),
@@ -278,6 +355,8 @@ def main() -> None:
         check_many_warnings(c)
         check_responses(c)
         check_requests(c)
+        check_streams(c)
+        check_formats(c)
         check_times(c)
         check_text(c)
         check_refused(c)

@@ -64,10 +64,10 @@ size_t rqci_kids_of(const rqci_export_kids *kids, const uint8_t owner[16],
         else
             high = middle;
     }
-    *ret_first = (const rqc_record *const *)kids->list.items + low;
     size_t n = 0;
     while (low + n < kids->list.n && memcmp(owner_of(kids->list.items[low + n]), owner, 16) == 0)
         n++;
+    *ret_first = n > 0 ? (const rqc_record *const *)kids->list.items + low : NULL;
     return n;
 }
 
