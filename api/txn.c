@@ -62,7 +62,7 @@ rqc_err rqc_txn_new(rqc_db *db, rqc_txn **ret_txn, rqc_error *err)
 {
     if (rqci_forked(db))
         return rqci_report(err, RQC_CLOSED, NULL);
-    if (!db->owner)
+    if (!db->owner && !rqci_remote_there(db))
         return rqci_report(err, RQC_READ_ONLY, NULL);
     rqc_txn *t = calloc(1, sizeof *t);
     if (!t)
@@ -198,10 +198,33 @@ static void name_failed(rqc_txn *t, const rqci_job *job)
                      id);
 }
 
+static void empty(rqc_txn *t)
+{
+    blocks_free(t->blocks);
+    t->blocks = NULL;
+    t->n = 0;
+}
+
+// Of an attached handle: the sidecar does it.
+static rqc_err commit_remote(rqc_txn *t, rqc_result *ret_result)
+{
+    rqc_result result;
+    t->err.text[0] = 0;
+    const rqc_err rc = rqci_remote_commit(t->db, t->writes, t->n, &result, &t->failed, &t->err);
+    if (rc != RQC_OK)
+        return rc;
+    if (ret_result)
+        *ret_result = result;
+    empty(t);
+    return RQC_OK;
+}
+
 rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result)
 {
     if (rqci_forked(t->db))
         return rqci_fail(&t->err, RQC_CLOSED, "the handle belongs to the parent process");
+    if (!t->db->owner)
+        return commit_remote(t, ret_result);
     rqci_job job = {.writes = t->writes, .nwrites = t->n, .failed = SIZE_MAX};
     t->err.text[0] = 0;
     t->failed = SIZE_MAX;
@@ -222,8 +245,6 @@ rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result)
     pthread_mutex_unlock(&t->db->lock);
     if (ret_result)
         *ret_result = result;
-    blocks_free(t->blocks);
-    t->blocks = NULL;
-    t->n = 0;
+    empty(t);
     return RQC_OK;
 }
