@@ -13,10 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define LISTENERS_MAX 4
+#define DEAD_LOOKS    1  // after a handshake without being taken in
+#define STUCK_LOOKS   40 // without a handshake
+#define SETTLE_LOOKS  4
 #define ANSWER_MS     2000 // how long an answer may wait for a peer that does not read
 #define LINGER_MS     100
 
@@ -25,7 +30,12 @@ typedef struct listener {
     char *url;
     unsigned mode;
     int lock; // on an ipc path, -1
-    uint64_t errors;
+    uint64_t errors, accepted;
+    unsigned settles; // looks at which an error more is the end of a probe
+    int probe;        // a connection to itself, -1
+    uint64_t probed;  // accepted when the probe began
+    unsigned looks;   // since then; and since its handshake came
+    unsigned looks_shaken;
     bool down; // to be opened again
 } listener;
 
@@ -151,6 +161,13 @@ static rqc_err endpoint_open(endpoint *e, rqci_net *n, bool publishes, size_t mo
     return RQC_OK;
 }
 
+static void end_probe(listener *l)
+{
+    if (l->probe >= 0)
+        close(l->probe);
+    l->probe = -1;
+}
+
 static void endpoint_close(endpoint *e)
 {
     rqci_net *n = e->net;
@@ -163,6 +180,7 @@ static void endpoint_close(endpoint *e)
     pthread_mutex_unlock(&n->lock);
     nng_close(e->s);
     for (unsigned i = 0; i < e->nlisteners; i++) {
+        end_probe(&e->listeners[i]);
         if (e->listeners[i].lock >= 0)
             close(e->listeners[i].lock);
         free(e->listeners[i].url);
@@ -206,7 +224,8 @@ static int start(endpoint *e, listener *l)
         return rv;
     }
     l->l = made;
-    l->errors = 0;
+    l->errors = l->accepted = 0;
+    l->settles = 0;
     l->down = false;
     return 0;
 }
@@ -221,7 +240,7 @@ static rqc_err listen_at(endpoint *e, const char *url, unsigned mode, uint16_t *
         return rqci_fail(err, RQC_INVALID, "%s: a path of at most 100 bytes is wanted", url);
     if (e->nlisteners == LISTENERS_MAX)
         return rqci_fail(err, RQC_TOO_LARGE, "more than %d listeners", LISTENERS_MAX);
-    listener l = {.mode = mode, .lock = -1, .url = strdup(url)};
+    listener l = {.mode = mode, .lock = -1, .probe = -1, .url = strdup(url)};
     rqc_err rc = l.url ? RQC_OK : RQC_NO_MEMORY;
     if (rc == RQC_OK && ipc)
         rc = lock_path(url + 6, &l.lock, err);
@@ -262,6 +281,42 @@ static endpoint *endpoint_of(rqci_net *n, uint64_t id)
     return e;
 }
 
+// A listener that died still shakes hands, and takes nobody in. So one comes that should be.
+static void begin_probe(const endpoint *e, listener *l)
+{
+    const uint8_t hello[8] = {0, 'S', 'P', 0, 0, e->publishes ? 0x21 : 0x30, 0, 0};
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    memcpy(a.sun_path, l->url + 6, strlen(l->url + 6));
+    if (connect(fd, (const struct sockaddr *)&a, sizeof a) != 0 ||
+        send(fd, hello, sizeof hello, MSG_NOSIGNAL) != (ssize_t)sizeof hello) {
+        close(fd); // so busy that it cannot be dead, or looked at again soon
+        return;
+    }
+    l->probe = fd;
+    l->probed = l->accepted;
+    l->looks = l->looks_shaken = 0;
+}
+
+static void look_at_probe(listener *l)
+{
+    uint8_t answer[8];
+    l->looks++;
+    if (l->accepted != l->probed) {
+        end_probe(l);
+        l->settles = SETTLE_LOOKS;
+        return;
+    }
+    if (l->looks_shaken > 0 || recv(l->probe, answer, sizeof answer, 0) == (ssize_t)sizeof answer)
+        l->looks_shaken++;
+    if (l->looks_shaken <= DEAD_LOOKS && l->looks <= STUCK_LOOKS)
+        return;
+    end_probe(l);
+    l->down = true;
+}
+
 static void look_at_listener(rqci_net *n, nng_stat *s)
 {
     endpoint *e = endpoint_of(n, stat_of(s, "socket"));
@@ -270,10 +325,20 @@ static void look_at_listener(rqci_net *n, nng_stat *s)
         listener *l = &e->listeners[i];
         if (l->lock < 0 || (uint64_t)nng_listener_id(l->l) != id)
             continue;
-        // The end of an ipc listener is an error that it counts here, and its last.
-        const uint64_t errors = stat_of(s, "other") + stat_of(s, "canceled");
-        l->down = l->down || errors != l->errors;
+        // Its end is counted as an error; but so is the end of a connection.
+        const uint64_t errors = stat_of(s, "other");
+        uint64_t more = errors - l->errors;
         l->errors = errors;
+        l->accepted = stat_of(s, "accept");
+        if (l->settles > 0 && more > 0) {
+            more--;
+            l->settles = 0;
+        }
+        l->settles -= l->settles > 0;
+        if (l->probe >= 0)
+            look_at_probe(l);
+        else if (more > 0)
+            begin_probe(e, l);
     }
 }
 
@@ -361,7 +426,7 @@ static void reopen(rqci_net *n, endpoint *e)
         listener *l = &e->listeners[i];
         if (!l->down)
             continue;
-        // Its connections live on.
+        // Its connections end with it; they come again.
         nng_listener_close(l->l);
         const int rv = start(e, l);
         atomic_fetch_add(&n->reopened, 1);

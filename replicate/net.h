@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sidecar's sockets: nng's PUB and REP. The one includer of nng is net.c.
 //
-// What nng does not do by itself is done by rqci_net_tick, every 50 ms: an ipc listener that died
+// What nng does not do by itself is done by rqci_net_tick, every 30 ms: an ipc listener that died
 // (a peer that closes during the handshake ends it for good) is opened again, and a subscriber that
 // does not take what it is sent is disconnected before it costs more than a bounded piece of
 // memory. It comes back and asks for what it missed.
@@ -20,7 +20,7 @@ typedef struct rqci_net rqci_net;
 typedef struct rqci_net_pub rqci_net_pub;
 typedef struct rqci_net_rep rqci_net_rep;
 
-#define RQCI_NET_TICK_MS       50
+#define RQCI_NET_TICK_MS       30
 #define RQCI_NET_QUEUE         8192                 // messages of one subscriber
 #define RQCI_NET_BACKLOG_BYTES ((uint64_t)64 << 20) // and their bytes
 

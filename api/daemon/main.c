@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // reqcastd: owns one database, streams its changes, answers questions.
 //
-//   database ─► publisher ─► sockets (streams)     main thread: signals, and every 50 ms the
+//   database ─► publisher ─► sockets (streams)     main thread: signals, and every 30 ms the
 //       ▲────── service ───► socket (questions)    sockets' health
 #include "api/daemon/daemon.h"
 
