@@ -22,6 +22,7 @@
 #define DEAD_LOOKS    1  // after a handshake without being taken in
 #define STUCK_LOOKS   40 // without a handshake
 #define SETTLE_LOOKS  4
+#define ROUND_LOOKS   16
 #define ANSWER_MS     2000 // how long an answer may wait for a peer that does not read
 #define LINGER_MS     100
 
@@ -36,6 +37,9 @@ typedef struct listener {
     uint64_t probed;  // accepted when the probe began
     unsigned looks;   // since then; and since its handshake came
     unsigned looks_shaken;
+    bool wanted; // a probe
+    unsigned round, round_probes;
+    uint64_t round_accepted, round_errors;
     bool down; // to be opened again
 } listener;
 
@@ -224,8 +228,9 @@ static int start(endpoint *e, listener *l)
         return rv;
     }
     l->l = made;
-    l->errors = l->accepted = 0;
-    l->settles = 0;
+    l->errors = l->accepted = l->round_accepted = l->round_errors = 0;
+    l->settles = l->round = l->round_probes = 0;
+    l->wanted = false;
     l->down = false;
     return 0;
 }
@@ -292,10 +297,12 @@ static void begin_probe(const endpoint *e, listener *l)
     memcpy(a.sun_path, l->url + 6, strlen(l->url + 6));
     if (connect(fd, (const struct sockaddr *)&a, sizeof a) != 0 ||
         send(fd, hello, sizeof hello, MSG_NOSIGNAL) != (ssize_t)sizeof hello) {
-        close(fd); // so busy that it cannot be dead, or looked at again soon
+        close(fd); // busy: tried again at the next look
         return;
     }
     l->probe = fd;
+    l->wanted = false;
+    l->round_probes++;
     l->probed = l->accepted;
     l->looks = l->looks_shaken = 0;
 }
@@ -317,6 +324,28 @@ static void look_at_probe(listener *l)
     l->down = true;
 }
 
+// Its end is counted as an error; but so is the end of a connection, also of a probe.
+static void look_at_counts(listener *l, uint64_t accepted, uint64_t errors)
+{
+    uint64_t more = errors - l->errors;
+    l->errors = errors;
+    l->accepted = accepted;
+    if (l->settles > 0 && more > 0) {
+        more--;
+        l->settles = 0;
+    }
+    l->settles -= l->settles > 0;
+    l->wanted = l->wanted || more > 0;
+    if (++l->round < ROUND_LOOKS)
+        return;
+    // Whoever came or went in this round, but for probes, may have hidden its end.
+    l->wanted = l->wanted || accepted != l->round_accepted + l->round_probes ||
+                errors != l->round_errors + l->round_probes;
+    l->round = l->round_probes = 0;
+    l->round_accepted = accepted;
+    l->round_errors = errors;
+}
+
 static void look_at_listener(rqci_net *n, nng_stat *s)
 {
     endpoint *e = endpoint_of(n, stat_of(s, "socket"));
@@ -325,19 +354,10 @@ static void look_at_listener(rqci_net *n, nng_stat *s)
         listener *l = &e->listeners[i];
         if (l->lock < 0 || (uint64_t)nng_listener_id(l->l) != id)
             continue;
-        // Its end is counted as an error; but so is the end of a connection.
-        const uint64_t errors = stat_of(s, "other");
-        uint64_t more = errors - l->errors;
-        l->errors = errors;
-        l->accepted = stat_of(s, "accept");
-        if (l->settles > 0 && more > 0) {
-            more--;
-            l->settles = 0;
-        }
-        l->settles -= l->settles > 0;
+        look_at_counts(l, stat_of(s, "accept"), stat_of(s, "other"));
         if (l->probe >= 0)
             look_at_probe(l);
-        else if (more > 0)
+        else if (l->wanted)
             begin_probe(e, l);
     }
 }
