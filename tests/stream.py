@@ -3,7 +3,6 @@
 second implementation that the page promises is possible."""
 
 import json
-import os
 import socket
 import struct
 import time
@@ -324,7 +323,3 @@ def rss_kib(pid):
             if line.startswith("VmRSS:"):
                 return int(line.split()[1])
     return 0
-
-
-def open_files(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))

@@ -29,6 +29,7 @@ static _Atomic bool stop_writers;
 static _Atomic uint64_t commits, refused;
 
 static uint8_t workspaces[WORKSPACES][16];
+static char filler[6000];
 
 static void id_of(uint8_t kind, unsigned a, unsigned b, uint8_t ret[16])
 {
@@ -142,12 +143,9 @@ static rqc_err write_pair(rqc_txn *t, rows_random *x, const char *name)
 
 static rqc_err write_any(rqc_txn *t, rows_random *x, unsigned writer, const char *name)
 {
-    static char filler[6000];
     uint8_t id[16], child[16];
     const unsigned i = rows_below(x, POOL), what = rows_below(x, 100);
     id_of(3, writer, i, id);
-    if (filler[0] == 0)
-        memset(filler, 'x', sizeof filler);
     if (what < 35)
         return put_http(t, id, rows_below(x, WORKSPACES), name); // also moves it
     if (what < 45)
@@ -500,6 +498,7 @@ int main(void)
         skip_all("REQCASTD is not set: no sidecar to test");
     const char *text = getenv("RQC_STREAM_SEED");
     const uint64_t seed = text ? strtoull(text, NULL, 10) : 1;
+    memset(filler, 'x', sizeof filler);
     fix_begin();
     snprintf(db_path, sizeof db_path, "%.400s/t.db", fix_dir);
     snprintf(ask_path, sizeof ask_path, "%.60s/s", fix_dir);

@@ -7,6 +7,7 @@
 
 #include "replicate/message.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -26,6 +27,9 @@
 #define IDLE_MS       60000
 #define MAX_AGE_MS    3600000u
 #define FAILED_STATUS 3
+#define FILES_OWN     128 // descriptors of the database, the view, listeners
+#define WORN_LOOKS    32
+#define AGAIN         "REQCASTD_AGAIN"
 
 typedef struct daemon_state {
     dm_options o;
@@ -249,20 +253,43 @@ static bool take_signals(daemon_state *d)
     return d->signals >= 0;
 }
 
-static void run(daemon_state *d)
+// nng never gives back the descriptors of those who came to a listener that had died. Peers that
+// break off their handshakes on purpose could use them all up.
+static bool worn_out(daemon_state *d)
 {
-    for (;;) {
+    struct rlimit files;
+    DIR *dir = opendir("/proc/self/fd");
+    uint64_t n = 0;
+    if (!dir)
+        return errno == EMFILE;
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    const rqci_net_counts c = rqci_net_counts_of(d->net);
+    const uint64_t used = c.subscribers + c.askers + FILES_OWN;
+    return getrlimit(RLIMIT_NOFILE, &files) == 0 && n > used &&
+           n - used > (uint64_t)files.rlim_cur / 2;
+}
+
+// True when the process is to begin anew, in place.
+static bool run(daemon_state *d)
+{
+    for (unsigned looks = 1;; looks++) {
         struct pollfd fd = {.fd = d->signals, .events = POLLIN};
         struct signalfd_siginfo s;
         (void)poll(&fd, 1, RQCI_NET_TICK_MS);
         if (read(d->signals, &s, sizeof s) == (ssize_t)sizeof s) {
             if (s.ssi_signo != SIGHUP) {
                 dm_log(RQCI_INFO, "stopping", "signal=%u", s.ssi_signo);
-                return;
+                return false;
             }
             dm_log_reopen();
         }
         rqci_net_tick(d->net);
+        if (looks % WORN_LOOKS == 0 && worn_out(d)) {
+            dm_log(RQCI_WARN, "restarting", "reason=\"descriptors of broken connections\"");
+            return true;
+        }
     }
 }
 
@@ -282,7 +309,7 @@ static void stop(daemon_state *d)
         (void)unlink(d->o.pid_file);
 }
 
-static int serve(daemon_state *d)
+static int serve(daemon_state *d, bool *ret_again)
 {
     rqci_errbuf err = {""};
     rqc_err rc = open_database(d);
@@ -298,8 +325,9 @@ static int serve(daemon_state *d)
         dm_log(RQCI_INFO, "ready", "db=%s url=%s pid=%ld", dm_quoted(d->db->path), d->url,
                (long)getpid());
         dm_tell_ready(d->o.ready_fd ? (int)d->ready_fd : -1, d->url);
-        run(d);
-        dm_tell_stopping();
+        *ret_again = run(d);
+        if (!*ret_again)
+            dm_tell_stopping();
     }
     stop(d);
     if (rc == RQC_OK)
@@ -315,12 +343,24 @@ int main(int argc, char **argv)
         return parsed == DM_DONE ? 0 : 2;
     if (!numbers(&d))
         return 2;
+    if (getenv(AGAIN)) {
+        d.o.background = false;
+        d.o.ready_fd = NULL;
+    }
     if (!dm_background(d.o.background) || !dm_log_open(d.o.log_file, d.o.log_level))
         return FAILED_STATUS;
     d.log = (rqci_log){dm_log_library, NULL};
     int status = FAILED_STATUS;
+    bool again = false;
     if (take_signals(&d) && write_pid(d.o.pid_file))
-        status = serve(&d);
+        status = serve(&d, &again);
+    if (again) {
+        // The same process: who waited for it to be ready was told.
+        setenv(AGAIN, "1", 1);
+        execv("/proc/self/exe", argv);
+        dm_log(RQCI_ERROR, "restart", "error=%s", dm_quoted(strerror(errno)));
+        status = FAILED_STATUS;
+    }
     dm_tell_failed(status);
     free(d.o.file);
     return status;
