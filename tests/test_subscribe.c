@@ -121,12 +121,15 @@ static void ignore(void *ctx, const rqc_event *e)
     atomic_fetch_add((_Atomic uint64_t *)ctx, e->n);
 }
 
-static void check_ten_thousand(void)
+static void check_ten_thousand(rqc_db *db)
 {
     _Atomic uint64_t changes = 0;
     rqc_sub *open[50] = {NULL};
     const size_t before = open_files(), rounds = tap_scaled(10000);
     size_t refused = 0;
+    pthread_t t;
+    if (pthread_create(&t, NULL, traffic, db) != 0)
+        bail("no thread");
     for (size_t i = 0; i < rounds; i++) {
         rqc_sub **s = &open[i % 50];
         rqc_sub_options o = RQC_SUB_OPTIONS_INIT;
@@ -146,6 +149,8 @@ static void check_ten_thousand(void)
     }
     for (size_t i = 0; i < 50; i++)
         rqc_unsubscribe(open[i]);
+    atomic_store(&stop, true);
+    pthread_join(t, NULL);
     is(refused, 0u, "%zu subscribers were opened and closed under traffic", rounds);
     ok(atomic_load(&changes) > 0, "some of them were told changes");
     is(open_files(), before, "no descriptor is lost");
@@ -294,14 +299,9 @@ int main(void)
     snprintf(url, sizeof url, "ipc://%s", ask_path);
     start_sidecar();
     rqc_db *db = attach();
-    pthread_t t;
     put_workspace(db);
-    if (pthread_create(&t, NULL, traffic, db) != 0)
-        bail("no thread");
     check_refused();
-    check_ten_thousand();
-    atomic_store(&stop, true);
-    pthread_join(t, NULL);
+    check_ten_thousand(db);
     check_slow(db);
     check_reset();
     check_liar();
