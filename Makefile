@@ -61,7 +61,7 @@ test-asan: packages-test
 
 test-tsan: packages-test
 	$(call configure,build/tsan,clang,$(THREAD_OPTIONS))
-	@tools/run-tests build/tsan --setup sanitize $(ARGS)
+	@tools/run-tests build/tsan --setup sanitize --no-suite script $(ARGS)
 
 bench: packages-bench
 	$(call configure,build/release,gcc,-Dprefix=$(PREFIX))
@@ -81,7 +81,7 @@ help:
 	@echo 'make test        all tests (gcc)'
 	@echo 'make test-clang  the same, compiled by clang'
 	@echo 'make test-asan   quick tests under AddressSanitizer and UBSan (clang)'
-	@echo 'make test-tsan   quick tests under ThreadSanitizer (clang)'
+	@echo 'make test-tsan   quick tests in C under ThreadSanitizer (clang)'
 	@echo 'make bench       measurements (tools/run-bench)'
 	@echo 'make install     install below PREFIX=$(PREFIX) (DESTDIR is respected)'
 	@echo 'make clean       remove build/'

@@ -59,12 +59,32 @@ static rqc_err settle(rqc_txn *t, rqc_result *ret_result)
     return RQC_OK;
 }
 
+// Of an attached handle: the sidecar does it.
+static rqc_err commit_remote(rqc_txn *t, rqc_result *ret_result)
+{
+    rqc_result result = {.written = 0};
+    t->err.text[0] = 0;
+    t->failed = SIZE_MAX;
+    if (t->key_len > 0)
+        return rqci_fail(&t->err, RQC_READ_ONLY,
+                         "an attached handle cannot commit with an idempotency key");
+    const rqc_err rc = rqci_remote_commit(t->db, t->writes, t->n, &result, &t->failed, &t->err);
+    if (rc != RQC_OK)
+        return rc;
+    if (ret_result)
+        *ret_result = result;
+    rqci_txn_empty(t);
+    return RQC_OK;
+}
+
 rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result)
 {
     if (rqci_txn_mine(t) != RQC_OK)
         return RQC_INVALID;
     if (rqci_forked(t->db))
         return rqci_fail(&t->err, RQC_CLOSED, "the handle belongs to the parent process");
+    if (!t->db->owner)
+        return commit_remote(t, ret_result);
     fill(t);
     t->job.err = rqci_store_run(t->db->store, &t->job);
     return settle(t, ret_result);
@@ -135,6 +155,8 @@ rqc_err rqc_commit_async(rqc_txn *t, rqc_completed_fn *fn, void *ctx)
         return RQC_INVALID;
     if (rqci_forked(t->db))
         return rqci_fail(&t->err, RQC_CLOSED, "the handle belongs to the parent process");
+    if (!t->db->owner)
+        return rqci_fail(&t->err, RQC_READ_ONLY, "an attached handle waits for its commits");
     fill(t);
     t->completed = fn;
     t->completion = (rqc_completion){.txn = t, .ctx = ctx};

@@ -69,7 +69,9 @@ struct rqc_db {
     _Atomic bool lagging;
     rqci_errbuf lag_why; // guarded by apply, as what follows
     rqc_err lag_code;
-    int64_t lag_until_ms; // when it tries to follow again
+    int64_t lag_until_ms;       // when it tries to follow again
+    void (*applied)(void *ctx); // told that the view moved
+    void *applied_ctx;
 
     pthread_mutex_t lock;
     rqci_source_state state; // newest seen by the source
@@ -130,6 +132,17 @@ rqc_err rqci_keeper_start(rqc_db *db, rqci_errbuf *err);
 void rqci_keeper_stop(rqc_db *db);
 // The store's callback: brings the view to the head.
 rqc_err rqci_committed(void *ctx, uint64_t head);
+// Calls fn whenever the view may have moved, on the thread that moved it; it must not wait. NULL:
+// no more, and none is running.
+void rqci_watch_applied(rqc_db *db, void (*fn)(void *ctx), void *ctx);
+
+// remote.c: an attached handle writes through the sidecar that owns its database.
+bool rqci_remote_there(const rqc_db *db);
+// Sends the writes as one transaction; *ret_failed as in rqci_txn_failed.
+rqc_err rqci_remote_commit(rqc_db *db, const rqci_write *writes, size_t n, rqc_result *ret_result,
+                           size_t *ret_failed, rqci_errbuf *err);
+// What the sidecar says of itself, JSON; appended to out.
+rqc_err rqci_remote_stats(const char *url, rqci_buf *out, rqci_errbuf *err);
 
 // paths.c: where a view lives. Paths are at most RQCI_PATH_MAX bytes long, with their NUL.
 #define RQCI_PATH_MAX 4096
@@ -149,6 +162,12 @@ rqc_err rqci_note_read(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_er
 void rqci_views_leave(const char *db_path, const char *dir);
 // Removes the view of a database that nobody owns, and the note of it.
 void rqci_view_forget(const char *db_path);
+// The note that tells where the sidecar of a database answers: an URL. "" takes it away.
+rqc_err rqci_sidecar_note_write(const char *db_path, const char *url, rqci_errbuf *err);
+// RQC_UNAVAILABLE: there is none, or nobody to trust wrote it.
+rqc_err rqci_sidecar_note_read(const char *db_path, char ret_url[RQCI_PATH_MAX], rqci_errbuf *err);
+// The private directory for sockets of this user, made and checked. dir NULL: in shared memory.
+rqc_err rqci_socket_dir(const char *dir, char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err);
 // Removes views in the same parent directory whose databases are gone.
 void rqci_views_sweep(const char *dir, const rqci_log *log);
 

@@ -39,8 +39,18 @@ rqc_err rqci_committed(void *ctx, uint64_t head)
                   *db->lag_why.text ? db->lag_why.text : rqci_err_text(rc));
     if (rc == RQC_OK && atomic_exchange(&db->lagging, false))
         rqci_logf(&db->log, RQCI_INFO, "the view follows again");
+    if (db->applied)
+        db->applied(db->applied_ctx);
     pthread_mutex_unlock(&db->apply);
     return rc;
+}
+
+void rqci_watch_applied(rqc_db *db, void (*fn)(void *ctx), void *ctx)
+{
+    pthread_mutex_lock(&db->apply);
+    db->applied = fn;
+    db->applied_ctx = ctx;
+    pthread_mutex_unlock(&db->apply);
 }
 
 static bool keep(void *ctx, const rqci_change *c)

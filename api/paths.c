@@ -247,29 +247,44 @@ static bool trusted(const struct stat *st, const struct stat *db)
     return st->st_uid == geteuid() || st->st_uid == 0 || st->st_uid == db->st_uid;
 }
 
-rqc_err rqci_note_read(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err)
+// The one line of a note beside the database, by somebody to trust.
+static rqc_err note_line(const char *db_path, const char *suffix, const char *absent,
+                         char ret_text[RQCI_PATH_MAX], struct stat *ret_db, rqci_errbuf *err)
 {
-    char note[RQCI_PATH_MAX], text[RQCI_PATH_MAX];
-    struct stat db, st;
-    if (stat(db_path, &db) != 0)
+    char note[RQCI_PATH_MAX];
+    struct stat st;
+    if (stat(db_path, ret_db) != 0)
         return rqci_fail(err, RQC_NOT_FOUND, "%s: %s", db_path, strerror(errno));
-    const rqc_err rc = join(note, err, db_path, ".rqc-view-path");
+    const rqc_err rc = join(note, err, db_path, suffix);
     if (rc != RQC_OK)
         return rc;
     const int fd = open(note, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
-        return rqci_fail(err, errno == ENOENT ? RQC_UNAVAILABLE : RQC_IO,
-                         "%s: %s: nobody has opened the database yet", note, strerror(errno));
+        return rqci_fail(err, errno == ENOENT ? RQC_UNAVAILABLE : RQC_IO, "%s: %s: %s", note,
+                         strerror(errno), absent);
     ssize_t n = -1;
-    const bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && trusted(&st, &db);
+    const bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && trusted(&st, ret_db);
     if (good)
-        n = read(fd, text, sizeof text - 1);
+        n = read(fd, ret_text, RQCI_PATH_MAX - 1);
     close(fd);
     if (!good)
         return rqci_fail(err, RQC_INVALID, "%s: no plain file of the database's owner", note);
-    if (n < 3 || text[0] != '/' || text[n - 1] != '\n' || memchr(text, 0, (size_t)n))
-        return rqci_fail(err, RQC_UNAVAILABLE, "%s: does not hold a path", note);
-    text[n - 1] = 0;
+    if (n < 3 || ret_text[n - 1] != '\n' || memchr(ret_text, 0, (size_t)n))
+        return rqci_fail(err, RQC_UNAVAILABLE, "%s: does not hold what it should", note);
+    ret_text[n - 1] = 0;
+    return RQC_OK;
+}
+
+rqc_err rqci_note_read(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err)
+{
+    char text[RQCI_PATH_MAX];
+    struct stat db, st;
+    const rqc_err rc =
+        note_line(db_path, ".rqc-view-path", "nobody has opened the database yet", text, &db, err);
+    if (rc != RQC_OK)
+        return rc;
+    if (text[0] != '/')
+        return rqci_fail(err, RQC_UNAVAILABLE, "%s: does not hold a path", db_path);
     if (lstat(text, &st) != 0)
         return rqci_fail(err, RQC_UNAVAILABLE, "%s: %s: no view now", text, strerror(errno));
     if (!S_ISDIR(st.st_mode) || !trusted(&st, &db) || (st.st_mode & S_IWOTH))
@@ -375,4 +390,37 @@ void rqci_view_forget(const char *db_path)
     }
     if (join(note, NULL, db_path, ".rqc-view-path") == RQC_OK)
         (void)unlink(note);
+}
+
+// ---- Sidecars -----------------------------------------------------------------------------------
+
+rqc_err rqci_sidecar_note_write(const char *db_path, const char *url, rqci_errbuf *err)
+{
+    char note[RQCI_PATH_MAX], text[RQCI_PATH_MAX + 1];
+    const rqc_err rc = join(note, err, db_path, ".rqc-sidecar");
+    if (rc != RQC_OK)
+        return rc;
+    if (!*url) {
+        (void)unlink(note);
+        return RQC_OK;
+    }
+    snprintf(text, sizeof text, "%s\n", url);
+    return write_file(note, text, err);
+}
+
+rqc_err rqci_sidecar_note_read(const char *db_path, char ret_url[RQCI_PATH_MAX], rqci_errbuf *err)
+{
+    struct stat db;
+    char text[RQCI_PATH_MAX];
+    const rqc_err rc =
+        note_line(db_path, ".rqc-sidecar", "no reqcastd runs for this database", text, &db, err);
+    return rc == RQC_OK ? join(ret_url, err, text, "") : rc;
+}
+
+rqc_err rqci_socket_dir(const char *dir, char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err)
+{
+    char name[48];
+    snprintf(name, sizeof name, "/reqcast-%lu", (unsigned long)geteuid());
+    const rqc_err rc = join(ret_dir, err, dir ? dir : SHARED_MEMORY, name);
+    return rc == RQC_OK ? private_dir(ret_dir, err) : rc;
 }

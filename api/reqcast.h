@@ -46,7 +46,7 @@ typedef enum rqc_err {
     RQC_EPOCH_CHANGED = 12, // the position belongs to another history: start over from 0
     RQC_FUTURE = 13,        // the position is beyond the head
     RQC_EXPIRED = 14,       // the read session was held longer than its max_age
-    RQC_READ_ONLY = 15,     // attached handles cannot write
+    RQC_READ_ONLY = 15,     // attached handles write through a reqcastd only
     RQC_NO_MEMORY = 16,
     RQC_NO_SPACE = 17, // disk or shared memory is full; nothing acknowledged is lost
     RQC_IO = 18,
@@ -404,9 +404,10 @@ typedef struct rqc_options {
 // RQC_VERSION, RQC_NO_SPACE, RQC_IO, RQC_INVALID. opt may be NULL.
 RQC_API rqc_err rqc_open(const char *path, const rqc_options *opt, rqc_db **ret_db, rqc_error *err);
 
-// Opens the shared view of a database that another process owns: read-only, no call to that
-// process. It survives the owner's death, restart and rebuilds: while there is no view, sessions
-// get RQC_UNAVAILABLE. Here: RQC_NOT_FOUND (no database), RQC_UNAVAILABLE (no view yet).
+// Opens the shared view of a database that another process owns: reads are no call to that
+// process; writes go through it where it is a reqcastd, and are RQC_READ_ONLY where not. It
+// survives the owner's death, restart and rebuilds: while there is no view, sessions get
+// RQC_UNAVAILABLE. Here: RQC_NOT_FOUND (no database), RQC_UNAVAILABLE (no view yet).
 RQC_API rqc_err rqc_attach(const char *path, const rqc_options *opt, rqc_db **ret_db,
                            rqc_error *err);
 
@@ -890,6 +891,95 @@ typedef struct rqc_stats {
     uint64_t unmirrored; // rows that cannot be mirrored (ids that are not 16 bytes)
 } rqc_stats;
 RQC_API rqc_err rqc_stats_read(rqc_db *db, rqc_stats *ret_stats, rqc_error *err);
+
+// ---- Streams
+// ------------------------------------------------------------------------------------------------------
+
+// A subscriber follows the changes of one workspace, or of all, that a reqcastd streams: in order,
+// whole transactions, none left out. It connects by itself, again after every interruption, notices
+// what it missed and asks for it. One thread at a time per subscriber; rqc_unsubscribe never hangs.
+typedef struct rqc_sub rqc_sub;
+
+// Where a subscriber stands. Fixed size, no pointers: the application stores it with its own data
+// and goes on from there. All zeros: the beginning. term 0: a position of whatever history there
+// is.
+typedef struct rqc_place {
+    uint8_t store_id[16];
+    uint32_t term;
+    rqc_cursor cursor; // entity 0: everything up to seq was told; else inside of a catch-up
+} rqc_place;
+
+typedef enum rqc_event_kind {
+    RQC_EVENT_CHANGES = 1,  // items
+    RQC_EVENT_BOOKMARK = 2, // nothing changed up to place
+    RQC_EVENT_RESET = 3, // everything that was told is void: all there is follows, in CHANGES; what
+                         // is not among it when one without `more` came is gone
+    RQC_EVENT_STATE = 4  // reason 0: it follows; else why it does not now. It goes on by itself
+} rqc_event_kind;
+
+// Valid until the next call for this subscriber, or the callback's return.
+typedef struct rqc_event {
+    rqc_event_kind kind;
+    int more; // CHANGES: a part of a catch-up. Keep it apart: the state is whole, and true at one
+              // position, only when one without `more` was applied, too
+    rqc_err reason;   // RESET: RQC_TOO_OLD, RQC_EPOCH_CHANGED, RQC_FUTURE, RQC_DIFFERENT; STATE
+    const char *text; // of the reason, never NULL
+    rqc_place place;  // where the application stands when it has applied this
+    uint64_t head;    // newest position that is known
+    const rqc_change *items; // each record at most once; in order of (seq, entity, id), but for
+    size_t n;                // deletes after a RESET
+    uint64_t records;        // BOOKMARK: of the topic, and its digest, big-endian
+    uint8_t digest[16];
+} rqc_event;
+
+typedef struct rqc_sub_options {
+    size_t size;              // sizeof(rqc_sub_options), set by RQC_SUB_OPTIONS_INIT
+    const uint8_t *workspace; // 16 bytes; NULL: all, with transactions whole across workspaces
+    rqc_place since;
+    int from_now;  // 1: from the newest position on, whatever `since` says
+    int bookmarks; // 1: tells them: once a second, so that a stored place never gets too old
+    int digest; // 1: keeps 48 to 192 bytes per record, proves at each bookmark that what was told
+                // is all there is, and tells after a RESET what is gone as deletes. Only from
+                // the beginning
+    void (*event)(void *ctx, const rqc_event *e); // on a thread of the subscriber's own; may take
+                                                  // its time; must not call back for this
+                                                  // subscriber. NULL: rqc_sub_next is called
+    void *ctx;
+} rqc_sub_options;
+#define RQC_SUB_OPTIONS_INIT                                                         \
+    {                                                                                \
+        sizeof(rqc_sub_options), NULL, {{0}, 0, {0, 0, {0}, 0}}, 0, 0, 0, NULL, NULL \
+    }
+
+// url: where the reqcastd answers, ipc://PATH or tcp://HOST:PORT (a name is looked up here).
+// Memory stays bounded however slow the application is: it gets each record once, then, at its
+// latest state. RQC_INVALID, RQC_NOT_FOUND (the host), RQC_NO_MEMORY, RQC_IO.
+RQC_API rqc_err rqc_subscribe(const char *url, const rqc_sub_options *opt, rqc_sub **ret_sub,
+                              rqc_error *err);
+RQC_API void rqc_unsubscribe(rqc_sub *sub);
+// Without a callback: the next event; waits for at most timeout_ms (-1: for ever). RQC_TIMEOUT:
+// none came.
+RQC_API rqc_err rqc_sub_next(rqc_sub *sub, int timeout_ms, rqc_event *ret_event);
+// Without a callback: readable when rqc_sub_next has something to do. Call that with timeout 0
+// until it gives RQC_TIMEOUT. Never read from it or close it.
+RQC_API int rqc_sub_fd(const rqc_sub *sub);
+
+typedef struct rqc_sub_stats {
+    size_t size;                         // sizeof(rqc_sub_stats), set by the caller
+    uint64_t frames, changes, bookmarks; // that were applied
+    uint64_t gaps;                       // that were noticed, and repaired
+    uint64_t duplicates;                 // frames that held nothing new
+    uint64_t damaged;                    // frames and answers that were no such
+    uint64_t pages;                      // of catch-ups
+    uint64_t connects, resets;
+    uint64_t compared, different; // digests
+} rqc_sub_stats;
+RQC_API rqc_err rqc_sub_stats_read(rqc_sub *sub, rqc_sub_stats *ret_stats);
+
+// The URL of the reqcastd that owns the database at path. RQC_UNAVAILABLE: there is none;
+// RQC_NOT_FOUND.
+#define RQC_URL_TEXT 256
+RQC_API rqc_err rqc_sidecar_url(const char *path, char ret_url[RQC_URL_TEXT], rqc_error *err);
 
 #ifdef __cplusplus
 }

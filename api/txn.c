@@ -53,7 +53,7 @@ rqc_err rqc_txn_new(rqc_db *db, rqc_txn **ret_txn, rqc_error *err)
 {
     if (rqci_forked(db))
         return rqci_report(err, RQC_CLOSED, NULL);
-    if (!db->owner)
+    if (!db->owner && !rqci_remote_there(db))
         return rqci_report(err, RQC_READ_ONLY, NULL);
     rqc_txn *t = calloc(1, sizeof *t);
     if (!t)

@@ -75,6 +75,7 @@ extern const cli_command cli_read_commands[];
 extern const cli_command cli_time_commands[];
 extern const cli_command cli_resolve_commands[];
 extern const cli_command cli_write_commands[];
+extern const cli_command cli_watch_commands[];
 extern const cli_command cli_prune_commands[];
 extern const cli_command cli_completion_commands[];
 
@@ -134,6 +135,8 @@ void cli_json_end(cli *c);
 
 // Records in the form that was asked for.
 void cli_records(cli *c, const rqc_record *const *items, size_t n);
+// A change in the form that was asked for (cmd_read.c).
+void cli_change(cli *c, const rqc_change *change);
 // Requests as a table (cmd_read.c).
 void cli_requests_table(const rqc_list *list);
 void cli_record_json(cli *c, const rqc_record *r);

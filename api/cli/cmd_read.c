@@ -211,6 +211,14 @@ static void change_text(const rqc_change *change)
            rqc_entity_name((rqc_entity)change->entity), id);
 }
 
+void cli_change(cli *c, const rqc_change *change)
+{
+    if (c->json)
+        change_json(c, change);
+    else
+        change_text(change);
+}
+
 static void changes_end(cli *c, const rqc_cursor *cursor, bool up_to_date)
 {
     const rqc_position here = rqc_read_position(c->read);
@@ -265,12 +273,8 @@ static int changes(cli *c, const cli_args *a)
     while (rc == RQC_OK && limit > 0 && !up_to_date && !ferror(stdout)) {
         const uint32_t n = limit < CHANGES_PAGE ? (uint32_t)limit : CHANGES_PAGE;
         rc = rqc_changes(c->read, workspace, &cursor, n, &list, &up_to_date);
-        for (size_t i = 0; rc == RQC_OK && i < list.n; i++) {
-            if (c->json)
-                change_json(c, &list.items[i]);
-            else
-                change_text(&list.items[i]);
-        }
+        for (size_t i = 0; rc == RQC_OK && i < list.n; i++)
+            cli_change(c, &list.items[i]);
         limit -= rc == RQC_OK ? (int64_t)list.n : 0;
     }
     rqc_changes_free(&list);

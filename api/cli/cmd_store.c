@@ -2,6 +2,8 @@
 // Commands about the database as a whole.
 #include "api/cli/cli.h"
 
+#include "api/engine.h"
+
 #include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
@@ -145,6 +147,39 @@ static void size_text(uint64_t n, char ret_text[48])
     snprintf(ret_text, 48, unit ? "%.1f %s" : "%.0f %s", d, units[unit]);
 }
 
+// What the reqcastd of the database says of itself, as it says it; empty without one.
+static void sidecar_stats(cli *c, rqci_buf *out)
+{
+    char url[RQC_URL_TEXT];
+    rqci_errbuf err = {""};
+    if (!c->attached || rqc_sidecar_url(c->db_path, url, NULL) != RQC_OK)
+        return;
+    const rqc_err rc = rqci_remote_stats(url, out, &err);
+    if (rc != RQC_OK)
+        cli_note(c, "%s: %s", url, *err.text ? err.text : rqc_err_text(rc));
+}
+
+// Its keys and numbers as rows.
+static void sidecar_rows(cli_table *t, const rqci_buf *json)
+{
+    const char *p = (const char *)json->data, *end = p + json->len;
+    while (p < end) {
+        const char *key = memchr(p, '"', (size_t)(end - p));
+        const char *colon = key ? memchr(key, ':', (size_t)(end - key)) : NULL;
+        if (!colon)
+            return;
+        const char *comma = memchr(colon, ',', (size_t)(end - colon));
+        const char *stop = comma ? comma : end - 1;
+        rqci_buf name = {0};
+        (void)rqci_buf_add(&name, "reqcastd: ", 10);
+        (void)rqci_buf_add(&name, key + 1, (size_t)(colon - key - 2));
+        cli_cell(t, (const char *)name.data, name.len);
+        cli_cell(t, colon + 1, (size_t)(stop - colon - 1));
+        rqci_buf_free(&name);
+        p = stop + 1;
+    }
+}
+
 static int stats(cli *c, const cli_args *a)
 {
     (void)a;
@@ -175,6 +210,8 @@ static int stats(cli *c, const cli_args *a)
         {"unmirrored", "rows left out", s.unmirrored, false},
     };
     const size_t n = sizeof rows / sizeof *rows;
+    rqci_buf sidecar = {0};
+    sidecar_stats(c, &sidecar);
     if (c->json) {
         cli_json_begin(c);
         cli_json_position(c, &s.position);
@@ -182,7 +219,12 @@ static int stats(cli *c, const cli_args *a)
             cli_json_uint(c, rows[i].key, rows[i].n);
         cli_json_bool(c, "owner", s.owner != 0);
         cli_json_bool(c, "view_lagging", s.view_lagging != 0);
+        cli_json_key(c, "sidecar");
+        c->lost = (sidecar.len > 0 ? rqci_buf_add(&c->line, sidecar.data, sidecar.len)
+                                   : rqci_buf_add(&c->line, "null", 4)) != RQC_OK ||
+                  c->lost;
         cli_json_end(c);
+        rqci_buf_free(&sidecar);
         return CLI_OK;
     }
     static const cli_column columns[] = {{"", false, false},
@@ -202,6 +244,8 @@ static int stats(cli *c, const cli_args *a)
             snprintf(text, sizeof text, "%" PRIu64, rows[i].n);
         cli_cell_text(&t, text);
     }
+    sidecar_rows(&t, &sidecar);
+    rqci_buf_free(&sidecar);
     cli_table_print(&t, false);
     return CLI_OK;
 }

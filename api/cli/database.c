@@ -31,6 +31,18 @@ static void pause_ms(long ms)
     nanosleep(&t, NULL);
 }
 
+// What another process owns: its view; and, for writing, the reqcastd that owns it.
+// RQC_UNAVAILABLE: neither now.
+static rqc_err attach(cli *c, const rqc_options *o, int how, rqc_error *err)
+{
+    char url[RQC_URL_TEXT];
+    if (how != CLI_READ && rqc_sidecar_url(c->db_path, url, NULL) != RQC_OK)
+        return RQC_UNAVAILABLE;
+    const rqc_err rc = rqc_attach(c->db_path, o, &c->db, err);
+    c->attached = rc == RQC_OK;
+    return rc;
+}
+
 int cli_open(cli *c, int how)
 {
     const char *view_dir = getenv("REQCAST_VIEW_DIR");
@@ -45,16 +57,12 @@ int cli_open(cli *c, int how)
     o.progress_ctx = c;
     rqc_err rc = rqc_open(c->db_path, &o, &c->db, &e);
     for (int i = 0; i < BUSY_TRIES && rc == RQC_BUSY; i++) {
-        if (how == CLI_READ) {
-            rqc_error why;
-            const rqc_err attached = rqc_attach(c->db_path, &o, &c->db, &why);
-            if (attached == RQC_OK) {
-                c->attached = true;
-                return CLI_OK;
-            }
-            if (attached != RQC_UNAVAILABLE)
-                return cli_fail(c, attached, "%s: %s", c->db_path, why.text);
-        }
+        rqc_error why;
+        const rqc_err attached = attach(c, &o, how, &why);
+        if (attached == RQC_OK)
+            return CLI_OK;
+        if (attached != RQC_UNAVAILABLE)
+            return cli_fail(c, attached, "%s: %s", c->db_path, why.text);
         pause_ms(BUSY_MS);
         rc = rqc_open(c->db_path, &o, &c->db, &e);
     }

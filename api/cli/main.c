@@ -18,6 +18,7 @@ static const cli_command *const groups[] = {
     cli_store_commands,   cli_attach_commands,    cli_backup_commands, cli_import_commands,
     cli_export_commands,  cli_workspace_commands, cli_read_commands,   cli_time_commands,
     cli_resolve_commands, cli_write_commands,     cli_prune_commands,  cli_completion_commands,
+    cli_watch_commands,
 };
 #define NGROUPS (sizeof groups / sizeof *groups)
 

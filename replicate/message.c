@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "replicate/message.h"
+
+#include "base/id.h"
+
+#define HELLO_BYTES        24u
+#define HELLO_ANSWER_BYTES 48u
+#define CHANGES_BYTES      88u
+#define CURSOR_BYTES       40u
+#define LARGE_BYTES        56u
+#define WRITE_BYTES        32u
+#define WRITE_ANSWER_BYTES 64u
+#define FAILURE_BYTES      16u
+
+// ---- Writing ------------------------------------------------------------------------------------
+
+static size_t padded(size_t n)
+{
+    return (n + 7) & ~(size_t)7;
+}
+
+// Room for n more bytes, zeros.
+static rqc_err extend(rqci_buf *out, size_t n, uint8_t **ret)
+{
+    if (n > RQCI_MSG_MAX || out->len + n > RQCI_MSG_MAX)
+        return RQC_TOO_LARGE;
+    const rqc_err rc = rqci_buf_reserve(out, n);
+    if (rc != RQC_OK)
+        return rc;
+    *ret = out->data + out->len;
+    memset(*ret, 0, n);
+    out->len += n;
+    return RQC_OK;
+}
+
+static rqc_err begin(rqci_buf *out, uint32_t magic, uint32_t what, size_t n, uint8_t **ret_body)
+{
+    uint8_t *p;
+    out->len = 0;
+    const rqc_err rc = extend(out, RQCI_MSG_HEADER + n, &p);
+    if (rc != RQC_OK)
+        return rc;
+    rqci_put32(p, magic);
+    rqci_put32(p + 4, RQCI_FRAME_VERSION);
+    rqci_put32(p + 20, what);
+    *ret_body = p + RQCI_MSG_HEADER;
+    return RQC_OK;
+}
+
+static void end(rqci_buf *out)
+{
+    rqci_put32(out->data + 16, (uint32_t)out->len);
+    rqci_put64(out->data + 8, rqci_xxh64(out->data + 16, out->len - 16));
+}
+
+rqc_err rqci_ask_hello(rqci_buf *out, const rqci_hello *h)
+{
+    uint8_t *p;
+    const rqc_err rc = begin(out, RQCI_ASK_MAGIC, RQCI_ASK_HELLO, HELLO_BYTES, &p);
+    if (rc != RQC_OK)
+        return rc;
+    memcpy(p, h->topic, 16);
+    rqci_put32(p + 16, h->flags);
+    end(out);
+    return RQC_OK;
+}
+
+static void put_cursor(uint8_t *p, const rqc_cursor *c)
+{
+    rqci_put64(p, c->seq);
+    rqci_put64(p + 8, c->started);
+    p[16] = c->entity;
+    memcpy(p + 24, c->id, 16);
+}
+
+rqc_err rqci_ask_changes_put(rqci_buf *out, const rqci_ask_changes *a)
+{
+    uint8_t *p;
+    const rqc_err rc = begin(out, RQCI_ASK_MAGIC, RQCI_ASK_CHANGES, CHANGES_BYTES, &p);
+    if (rc != RQC_OK)
+        return rc;
+    memcpy(p, a->topic, 16);
+    memcpy(p + 16, a->epoch.store_id, 16);
+    rqci_put32(p + 32, a->epoch.term);
+    rqci_put32(p + 36, a->flags);
+    put_cursor(p + 40, &a->cursor);
+    rqci_put32(p + 80, a->limit);
+    rqci_put32(p + 84, a->bytes);
+    end(out);
+    return RQC_OK;
+}
+
+rqc_err rqci_ask_large_put(rqci_buf *out, const rqci_ask_large *a)
+{
+    uint8_t *p;
+    const rqc_err rc = begin(out, RQCI_ASK_MAGIC, RQCI_ASK_LARGE, LARGE_BYTES, &p);
+    if (rc != RQC_OK)
+        return rc;
+    p[0] = a->entity;
+    p[1] = a->field;
+    memcpy(p + 8, a->id, 16);
+    memcpy(p + 24, a->hash, 16);
+    rqci_put64(p + 40, a->offset);
+    rqci_put64(p + 48, a->most);
+    end(out);
+    return RQC_OK;
+}
+
+rqc_err rqci_ask_stats(rqci_buf *out)
+{
+    uint8_t *p;
+    const rqc_err rc = begin(out, RQCI_ASK_MAGIC, RQCI_ASK_STATS, 0, &p);
+    if (rc == RQC_OK)
+        end(out);
+    return rc;
+}
+
+rqc_err rqci_ask_write_begin(rqci_buf *out)
+{
+    uint8_t *p;
+    return begin(out, RQCI_ASK_MAGIC, RQCI_ASK_WRITE, RQCI_WRITES_HEADER, &p);
+}
+
+static bool is_number(rqc_type t)
+{
+    return t == RQC_INT || t == RQC_REAL || t == RQC_BOOL;
+}
+
+static bool has_bytes(rqc_type t)
+{
+    return t == RQC_TEXT || t == RQC_BYTES || t == RQC_ID;
+}
+
+static rqc_err add_field(rqci_buf *out, int field, const rqc_value *v)
+{
+    uint8_t *p;
+    const uint32_t n = is_number(v->type) ? 8 : has_bytes(v->type) ? v->n : 0;
+    if (n > RQCI_MSG_MAX)
+        return RQC_TOO_LARGE;
+    const rqc_err rc = extend(out, 8 + padded(n), &p);
+    if (rc != RQC_OK)
+        return rc;
+    p[0] = (uint8_t)field;
+    p[1] = (uint8_t)v->type;
+    rqci_put32(p + 4, n);
+    if (is_number(v->type))
+        rqci_put64(p + 8, (uint64_t)v->u.i);
+    else if (n > 0)
+        memcpy(p + 8, v->p, n);
+    return RQC_OK;
+}
+
+rqc_err rqci_ask_write_add(rqci_buf *out, const rqci_asked_write *w)
+{
+    const rqci_entity *e = rqci_entity_of(w->entity);
+    const size_t at = out->len;
+    uint8_t *p, given = 0;
+    if (!e)
+        return RQC_INVALID;
+    rqc_err rc = extend(out, WRITE_BYTES, &p);
+    for (int i = 1; rc == RQC_OK && w->kind != RQCI_KIND_DELETE && i < e->nfields; i++) {
+        if (w->row[i].type == RQC_ABSENT)
+            continue;
+        rc = add_field(out, i, &w->row[i]);
+        given++;
+    }
+    if (rc != RQC_OK)
+        return rc;
+    p = out->data + at;
+    p[0] = w->kind;
+    p[1] = w->entity;
+    p[2] = given;
+    rqci_put32(p + 4, (uint32_t)(out->len - at));
+    rqci_put64(p + 8, w->if_seq);
+    memcpy(p + 16, w->id, 16);
+    return RQC_OK;
+}
+
+void rqci_ask_write_end(rqci_buf *out, uint32_t count)
+{
+    rqci_put32(out->data + RQCI_MSG_HEADER, count);
+    end(out);
+}
+
+rqc_err rqci_answer_begin(rqci_buf *out, rqc_err code)
+{
+    uint8_t *p;
+    return begin(out, RQCI_ANSWER_MAGIC, (uint32_t)code, 0, &p);
+}
+
+void rqci_answer_end(rqci_buf *out)
+{
+    end(out);
+}
+
+void rqci_answer_failure(rqci_buf *out, rqc_err code, uint64_t failed, const char *text)
+{
+    uint8_t *p;
+    size_t n = strlen(text);
+    n = n < RQCI_MSG_TEXT ? n : RQCI_MSG_TEXT;
+    if (begin(out, RQCI_ANSWER_MAGIC, (uint32_t)code, FAILURE_BYTES + padded(n), &p) != RQC_OK) {
+        out->len = 0;
+        return;
+    }
+    rqci_put64(p, failed);
+    rqci_put32(p + 8, (uint32_t)n);
+    memcpy(p + FAILURE_BYTES, text, n);
+    end(out);
+}
+
+rqc_err rqci_answer_hello(rqci_buf *out, const rqci_hello_answer *a)
+{
+    uint8_t *p;
+    const size_t n = strlen(a->url);
+    const rqc_err rc = begin(out, RQCI_ANSWER_MAGIC, RQC_OK, HELLO_ANSWER_BYTES + padded(n), &p);
+    if (rc != RQC_OK)
+        return rc;
+    memcpy(p, a->epoch.store_id, 16);
+    rqci_put32(p + 16, a->epoch.term);
+    rqci_put32(p + 20, a->message_max);
+    rqci_put64(p + 24, a->seq);
+    rqci_put64(p + 32, a->horizon);
+    rqci_put32(p + 40, (uint32_t)n);
+    memcpy(p + HELLO_ANSWER_BYTES, a->url, n);
+    end(out);
+    return RQC_OK;
+}
+
+rqc_err rqci_answer_write(rqci_buf *out, const rqci_write_answer *a)
+{
+    uint8_t *p;
+    const rqc_err rc = begin(out, RQCI_ANSWER_MAGIC, RQC_OK, WRITE_ANSWER_BYTES, &p);
+    if (rc != RQC_OK)
+        return rc;
+    memcpy(p, a->epoch.store_id, 16);
+    rqci_put32(p + 16, a->epoch.term);
+    rqci_put32(p + 20, a->visible);
+    rqci_put64(p + 24, a->seq);
+    rqci_put64(p + 32, a->written);
+    rqci_put64(p + 40, a->skipped);
+    rqci_put64(p + 48, a->deleted);
+    end(out);
+    return RQC_OK;
+}
+
+rqc_err rqci_answer_bytes(rqci_buf *out, uint64_t total, const void *bytes, size_t n)
+{
+    uint8_t *p;
+    const rqc_err rc = begin(out, RQCI_ANSWER_MAGIC, RQC_OK, 16 + padded(n), &p);
+    if (rc != RQC_OK)
+        return rc;
+    rqci_put64(p, total);
+    rqci_put64(p + 8, n);
+    if (n > 0)
+        memcpy(p + 16, bytes, n);
+    end(out);
+    return RQC_OK;
+}
+
+rqc_err rqci_answer_changes_begin(rqci_buf *out, const rqc_cursor *next, bool up_to_date)
+{
+    uint8_t *p;
+    const rqc_err rc = begin(out, RQCI_ANSWER_MAGIC, RQC_OK, CURSOR_BYTES, &p);
+    if (rc != RQC_OK)
+        return rc;
+    put_cursor(p, next);
+    p[17] = up_to_date;
+    return RQC_OK;
+}
+
+// ---- Reading ------------------------------------------------------------------------------------
+
+static rqc_err bad(rqci_errbuf *err, const char *what)
+{
+    return rqci_fail(err, RQC_CORRUPT, "message: %s", what);
+}
+
+rqc_err rqci_message_decode(const void *bytes, size_t n, uint32_t magic, rqci_message *ret_message,
+                            rqci_errbuf *err)
+{
+    const uint8_t *p = bytes;
+    if (n < RQCI_MSG_HEADER || n > RQCI_MSG_MAX || n % 8 != 0)
+        return bad(err, "its size is none that a message has");
+    if (rqci_get32(p) != magic)
+        return bad(err, "it does not begin like one");
+    if (rqci_get32(p + 4) != RQCI_FRAME_VERSION)
+        return rqci_fail(err, RQC_VERSION, "message: version %u, not %u", rqci_get32(p + 4),
+                         RQCI_FRAME_VERSION);
+    if (rqci_get32(p + 16) != n)
+        return bad(err, "it has another size than it says");
+    if (rqci_get64(p + 8) != rqci_xxh64(p + 16, n - 16))
+        return bad(err, "its check value is wrong");
+    *ret_message = (rqci_message){rqci_get32(p + 20), p + RQCI_MSG_HEADER, n - RQCI_MSG_HEADER};
+    return RQC_OK;
+}
+
+static bool zeros(const uint8_t *p, size_t n)
+{
+    uint8_t any = 0;
+    for (size_t i = 0; i < n; i++)
+        any |= p[i];
+    return any == 0;
+}
+
+rqc_err rqci_hello_decode(const rqci_message *m, rqci_hello *ret, rqci_errbuf *err)
+{
+    if (m->n != HELLO_BYTES || !zeros(m->body + 20, 4))
+        return bad(err, "no question of this kind");
+    rqci_hello h = {.flags = rqci_get32(m->body + 16)};
+    memcpy(h.topic, m->body, 16);
+    if ((h.flags & ~(uint32_t)RQCI_HELLO_FLAGS) ||
+        ((h.flags & RQCI_HELLO_ALL) && !rqci_id_zero(h.topic)))
+        return bad(err, "flags that do not go together");
+    *ret = h;
+    return RQC_OK;
+}
+
+static bool get_cursor(const uint8_t *p, rqc_cursor *ret)
+{
+    rqc_cursor c = {.seq = rqci_get64(p), .started = rqci_get64(p + 8), .entity = p[16]};
+    memcpy(c.id, p + 24, 16);
+    *ret = c;
+    return zeros(p + 18, 6) && c.entity <= RQCI_ENTITY_MAX && c.seq < UINT64_MAX &&
+           (c.entity != 0 || rqci_id_zero(c.id));
+}
+
+rqc_err rqci_ask_changes_decode(const rqci_message *m, rqci_ask_changes *ret, rqci_errbuf *err)
+{
+    const uint8_t *p = m->body;
+    if (m->n != CHANGES_BYTES)
+        return bad(err, "no question of this kind");
+    rqci_ask_changes a = {.epoch.term = rqci_get32(p + 32),
+                          .flags = rqci_get32(p + 36),
+                          .limit = rqci_get32(p + 80),
+                          .bytes = rqci_get32(p + 84)};
+    memcpy(a.topic, p, 16);
+    memcpy(a.epoch.store_id, p + 16, 16);
+    if (!get_cursor(p + 40, &a.cursor) || p[57] || a.limit == 0)
+        return bad(err, "no cursor, or no limit");
+    if ((a.flags & ~(uint32_t)RQCI_FRAME_ALL) || (a.flags && !rqci_id_zero(a.topic)))
+        return bad(err, "flags that do not go together");
+    *ret = a;
+    return RQC_OK;
+}
+
+rqc_err rqci_ask_large_decode(const rqci_message *m, rqci_ask_large *ret, rqci_errbuf *err)
+{
+    const uint8_t *p = m->body;
+    if (m->n != LARGE_BYTES || !zeros(p + 2, 6))
+        return bad(err, "no question of this kind");
+    rqci_ask_large a = {.entity = p[0],
+                        .field = p[1],
+                        .offset = rqci_get64(p + 40),
+                        .most = rqci_get64(p + 48)};
+    memcpy(a.id, p + 8, 16);
+    memcpy(a.hash, p + 24, 16);
+    const rqci_entity *e = rqci_entity_of(a.entity);
+    if (!e || a.field == 0 || a.field >= e->nfields)
+        return bad(err, "no such field");
+    *ret = a;
+    return RQC_OK;
+}
+
+static rqc_err next_field(const uint8_t *p, size_t avail, const rqci_entity *e, rqc_value *row,
+                          size_t *ret_size, rqci_errbuf *err)
+{
+    if (avail < 8)
+        return bad(err, "a field is cut");
+    const uint8_t field = p[0];
+    const rqc_type type = (rqc_type)p[1];
+    const uint32_t n = rqci_get32(p + 4);
+    if (field == 0 || field >= e->nfields || p[2] || p[3] || row[field].type != RQC_ABSENT)
+        return bad(err, "a field that there is not, or twice");
+    if (n > avail - 8 || padded(n) > avail - 8)
+        return bad(err, "a value is cut");
+    if (is_number(type) ? n != 8 : type == RQC_ID ? n != 16 : !has_bytes(type) && n != 0)
+        return bad(err, "a value of another size");
+    if (!is_number(type) && !has_bytes(type) && type != RQC_NULL)
+        return bad(err, "a value of no known type");
+    row[field] = (rqc_value){.type = type};
+    if (is_number(type)) {
+        row[field].u.i = (int64_t)rqci_get64(p + 8);
+    } else {
+        row[field].n = n;
+        row[field].p = p + 8;
+    }
+    *ret_size = 8 + padded(n);
+    return RQC_OK;
+}
+
+rqc_err rqci_ask_write_next(const rqci_message *m, size_t *offset, rqci_asked_write *ret,
+                            rqci_errbuf *err)
+{
+    if (m->n < RQCI_WRITES_HEADER)
+        return bad(err, "no transaction");
+    if (*offset == 0)
+        *offset = RQCI_WRITES_HEADER;
+    size_t left = m->n - *offset;
+    if (left == 0)
+        return RQC_NOT_FOUND;
+    const uint8_t *p = m->body + *offset;
+    const rqci_entity *e = left < WRITE_BYTES ? NULL : rqci_entity_of(p[1]);
+    if (!e || p[0] < RQCI_KIND_PUT || p[0] > RQCI_KIND_DELETE || p[3])
+        return bad(err, "a write of no known kind");
+    const uint32_t size = rqci_get32(p + 4);
+    if (size < WRITE_BYTES || size > left || size % 8 != 0)
+        return bad(err, "a write is cut");
+    memset(ret, 0, sizeof *ret);
+    ret->kind = p[0];
+    ret->entity = p[1];
+    ret->if_seq = rqci_get64(p + 8);
+    memcpy(ret->id, p + 16, 16);
+    size_t at = WRITE_BYTES, used = 0;
+    for (uint8_t i = 0; i < p[2]; i++, at += used) {
+        const rqc_err rc = next_field(p + at, size - at, e, ret->row, &used, err);
+        if (rc != RQC_OK)
+            return rc;
+    }
+    if (at != size || (ret->kind == RQCI_KIND_DELETE && p[2] != 0))
+        return bad(err, "bytes behind a write");
+    *offset += size;
+    return RQC_OK;
+}
+
+rqc_err rqci_answer_check(const rqci_message *m, uint64_t *ret_failed, rqci_errbuf *err)
+{
+    if (m->what == RQC_OK)
+        return RQC_OK;
+    const uint32_t n = m->n < FAILURE_BYTES ? UINT32_MAX : rqci_get32(m->body + 8);
+    if (m->what > RQC_INTERNAL || n > RQCI_MSG_TEXT || m->n != FAILURE_BYTES + padded(n))
+        return bad(err, "no answer");
+    if (ret_failed)
+        *ret_failed = rqci_get64(m->body);
+    return rqci_fail(err, (rqc_err)m->what, "%.*s", (int)n, (const char *)m->body + FAILURE_BYTES);
+}
+
+rqc_err rqci_hello_answer_decode(const rqci_message *m, rqci_hello_answer *ret, rqci_errbuf *err)
+{
+    const rqc_err rc = rqci_answer_check(m, NULL, err);
+    const uint8_t *p = m->body;
+    if (rc != RQC_OK)
+        return rc;
+    const uint32_t n = m->n < HELLO_ANSWER_BYTES ? UINT32_MAX : rqci_get32(p + 40);
+    if (n >= RQCI_URL_MAX || m->n != HELLO_ANSWER_BYTES + padded(n))
+        return bad(err, "no answer to hello");
+    rqci_hello_answer a = {.epoch.term = rqci_get32(p + 16),
+                           .message_max = rqci_get32(p + 20),
+                           .seq = rqci_get64(p + 24),
+                           .horizon = rqci_get64(p + 32)};
+    memcpy(a.epoch.store_id, p, 16);
+    memcpy(a.url, p + HELLO_ANSWER_BYTES, n);
+    if (memchr(a.url, 0, n))
+        return bad(err, "no answer to hello");
+    *ret = a;
+    return RQC_OK;
+}
+
+rqc_err rqci_changes_answer_decode(const rqci_message *m, rqci_changes_answer *ret,
+                                   rqci_errbuf *err)
+{
+    rqc_err rc = rqci_answer_check(m, NULL, err);
+    if (rc != RQC_OK)
+        return rc;
+    if (m->n < CURSOR_BYTES || m->body[17] > 1 || !get_cursor(m->body, &ret->next))
+        return bad(err, "no answer to changes");
+    ret->up_to_date = m->body[17];
+    rc = rqci_frame_decode(m->body + CURSOR_BYTES, m->n - CURSOR_BYTES, &ret->frame, err);
+    if (rc == RQC_OK && !(ret->frame.flags & RQCI_FRAME_PAGE))
+        return bad(err, "a frame that is no page");
+    if (rc == RQC_OK && ret->next.seq > ret->frame.seq)
+        return bad(err, "a cursor of the future");
+    return rc;
+}
+
+rqc_err rqci_write_answer_decode(const rqci_message *m, rqci_write_answer *ret, rqci_errbuf *err)
+{
+    const uint8_t *p = m->body;
+    if (m->n != WRITE_ANSWER_BYTES)
+        return bad(err, "no answer to a transaction");
+    memcpy(ret->epoch.store_id, p, 16);
+    ret->epoch.term = rqci_get32(p + 16);
+    ret->visible = rqci_get32(p + 20) != 0;
+    ret->seq = rqci_get64(p + 24);
+    ret->written = rqci_get64(p + 32);
+    ret->skipped = rqci_get64(p + 40);
+    ret->deleted = rqci_get64(p + 48);
+    return RQC_OK;
+}
+
+rqc_err rqci_bytes_answer_decode(const rqci_message *m, uint64_t *ret_total, const uint8_t **ret_p,
+                                 size_t *ret_n, rqci_errbuf *err)
+{
+    const rqc_err rc = rqci_answer_check(m, NULL, err);
+    if (rc != RQC_OK)
+        return rc;
+    const uint64_t n = m->n < 16 ? UINT64_MAX : rqci_get64(m->body + 8);
+    if (n > m->n || m->n != 16 + padded((size_t)n))
+        return bad(err, "no bytes");
+    *ret_total = rqci_get64(m->body);
+    *ret_p = m->body + 16;
+    *ret_n = (size_t)n;
+    return RQC_OK;
+}

@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The library's subscriber: ten thousand of them opened and closed under traffic, one that is slow,
+// what is refused, and what a server that is none does to it.
+#include "api/reqcast.h"
+
+#include "tests/shim.h"
+#include "tests/store_fixture.h"
+
+#include <dirent.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+
+extern char **environ;
+
+static char db_path[FIX_PATH], ask_path[FIX_PATH], url[FIX_PATH + 8];
+static pid_t sidecar;
+static _Atomic bool stop;
+static uint8_t workspace[16] = {1, 2, 3};
+
+static void pause_ms(long ms)
+{
+    const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&t, NULL);
+}
+
+static void kill_at_exit(void)
+{
+    if (sidecar <= 0)
+        return;
+    kill(sidecar, SIGKILL);
+    waitpid(sidecar, NULL, 0);
+}
+
+static void start_sidecar(void)
+{
+    const char *program = getenv("REQCASTD");
+    char fd[16], line[512], log[FIX_PATH];
+    int ends[2];
+    if (pipe(ends) != 0)
+        bail("pipe");
+    snprintf(fd, sizeof fd, "%d", ends[1]);
+    snprintf(log, sizeof log, "%.400s/log", fix_dir);
+    const char *const words[] = {program,      "--create",   "--db",  db_path,      "--listen",
+                                 url,          "--view-dir", fix_dir, "--log-file", log,
+                                 "--ready-fd", fd,           NULL};
+    if (posix_spawn(&sidecar, program, NULL, NULL, (char *const *)(uintptr_t)words, environ) != 0)
+        bail("%s does not start", program);
+    close(ends[1]);
+    if (read(ends[0], line, sizeof line) <= 0)
+        bail("the sidecar is not ready");
+    close(ends[0]);
+}
+
+static rqc_db *attach(void)
+{
+    rqc_options o = RQC_OPTIONS_INIT;
+    rqc_db *db;
+    rqc_error e;
+    o.view_dir = fix_dir;
+    if (rqc_attach(db_path, &o, &db, &e) != RQC_OK)
+        bail("attach: %s", e.text);
+    return db;
+}
+
+static uint64_t put_one(rqc_db *db, uint8_t n, const char *name)
+{
+    const uint8_t id[16] = {9, n};
+    rqc_value row[RQC_HTTP_NFIELDS] = {0};
+    rqc_result r = {.written = 0};
+    rqc_txn *t;
+    row[RQC_HTTP_WORKSPACE_ID] = rqc_id(workspace);
+    row[RQC_HTTP_NAME] = rqc_text(name);
+    row[RQC_HTTP_URL] = rqc_text("u");
+    row[RQC_HTTP_METHOD] = rqc_text("GET");
+    if (rqc_txn_new(db, &t, NULL) != RQC_OK)
+        return 0;
+    if (rqc_put(t, RQC_HTTP, id, row) != RQC_OK || rqc_commit(t, &r) != RQC_OK)
+        tap_note("put: %s", rqc_txn_error(t));
+    rqc_txn_free(t);
+    return r.position.seq;
+}
+
+static void put_workspace(rqc_db *db)
+{
+    rqc_value row[RQC_WORKSPACES_NFIELDS] = {0};
+    rqc_txn *t;
+    row[RQC_WORKSPACES_NAME] = rqc_text("w");
+    if (rqc_txn_new(db, &t, NULL) != RQC_OK ||
+        rqc_put(t, RQC_WORKSPACES, workspace, row) != RQC_OK || rqc_commit(t, NULL) != RQC_OK)
+        bail("no workspace");
+    rqc_txn_free(t);
+}
+
+static void *traffic(void *arg)
+{
+    rqc_db *db = arg;
+    for (unsigned n = 0; !atomic_load(&stop); n++) {
+        char name[16];
+        snprintf(name, sizeof name, "%u", n);
+        (void)put_one(db, (uint8_t)n, name);
+        pause_ms(1);
+    }
+    return NULL;
+}
+
+static size_t open_files(void)
+{
+    size_t n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (d && readdir(d))
+        n++;
+    if (d)
+        closedir(d);
+    return n;
+}
+
+static void ignore(void *ctx, const rqc_event *e)
+{
+    atomic_fetch_add((_Atomic uint64_t *)ctx, e->n);
+}
+
+static void check_ten_thousand(rqc_db *db)
+{
+    _Atomic uint64_t changes = 0;
+    rqc_sub *open[50] = {NULL};
+    const size_t before = open_files(), rounds = tap_scaled(10000);
+    size_t refused = 0;
+    pthread_t t;
+    if (pthread_create(&t, NULL, traffic, db) != 0)
+        bail("no thread");
+    for (size_t i = 0; i < rounds; i++) {
+        rqc_sub **s = &open[i % 50];
+        rqc_sub_options o = RQC_SUB_OPTIONS_INIT;
+        rqc_unsubscribe(*s);
+        *s = NULL;
+        o.workspace = i % 3 == 0 ? workspace : NULL;
+        o.from_now = i % 2 == 0;
+        o.digest = i % 4 == 1;
+        o.event = i % 5 == 0 ? NULL : ignore;
+        o.ctx = &changes;
+        refused += rqc_subscribe(url, &o, s, NULL) != RQC_OK;
+        rqc_event e;
+        if (*s && !o.event)
+            (void)rqc_sub_next(*s, i % 7 == 0 ? 5 : 0, &e);
+        if (i % 50 == 0)
+            pause_ms(10);
+    }
+    for (size_t i = 0; i < 50; i++)
+        rqc_unsubscribe(open[i]);
+    atomic_store(&stop, true);
+    pthread_join(t, NULL);
+    is(refused, 0u, "%zu subscribers were opened and closed under traffic", rounds);
+    ok(atomic_load(&changes) > 0, "some of them were told changes");
+    is(open_files(), before, "no descriptor is lost");
+}
+
+// What a slow application is told: each record at its latest state, and all of them.
+static void check_slow(rqc_db *db)
+{
+    rqc_sub_options o = RQC_SUB_OPTIONS_INIT;
+    rqc_sub *s;
+    rqc_event e = {.kind = RQC_EVENT_STATE};
+    rqc_place place = {.term = 0};
+    o.bookmarks = 1;
+    if (rqc_subscribe(url, &o, &s, NULL) != RQC_OK)
+        bail("subscribe");
+    ok(rqc_sub_fd(s) >= 0, "there is a descriptor to wait for");
+    for (int i = 0; i < 200 && !(e.kind == RQC_EVENT_STATE && e.reason == RQC_OK && e.place.term);
+         i++)
+        (void)rqc_sub_next(s, 100, &e);
+    ok(e.place.term > 0, "it follows");
+    uint64_t last = 0;
+    for (unsigned i = 0; i < 200; i++)
+        last = put_one(db, (uint8_t)(i % 4), "slow");
+    pause_ms(50);
+    bool ready = false;
+    for (int i = 0; i < 300 && place.cursor.seq < last; i++) {
+        struct pollfd fd = {.fd = rqc_sub_fd(s), .events = POLLIN};
+        ready = poll(&fd, 1, 100) > 0 || ready;
+        while (rqc_sub_next(s, 0, &e) == RQC_OK)
+            if (e.kind == RQC_EVENT_CHANGES || e.kind == RQC_EVENT_BOOKMARK)
+                place = e.place;
+    }
+    ok(ready && place.cursor.seq >= last, "it has everything up to %llu", (unsigned long long)last);
+    rqc_unsubscribe(s);
+
+    // From the place that was stored.
+    const uint64_t next = put_one(db, 200, "later");
+    o.since = place;
+    if (rqc_subscribe(url, &o, &s, NULL) != RQC_OK)
+        bail("subscribe");
+    size_t n = 0;
+    bool seen = false;
+    for (int i = 0; i < 200 && !seen; i++)
+        if (rqc_sub_next(s, 100, &e) == RQC_OK && e.kind == RQC_EVENT_CHANGES) {
+            n += e.n;
+            for (size_t k = 0; k < e.n; k++)
+                seen = seen || e.items[k].seq == next;
+        }
+    ok(seen, "it goes on from the place that was stored");
+    is(n, 1u, "with what came after it only");
+    rqc_unsubscribe(s);
+}
+
+static void check_reset(void)
+{
+    rqc_sub_options o = RQC_SUB_OPTIONS_INIT;
+    rqc_sub *s;
+    rqc_event e;
+    rqc_err reason = RQC_OK;
+    bool whole = false;
+    memset(o.since.store_id, 'x', 16);
+    o.since.term = 9;
+    o.since.cursor.seq = 3;
+    if (rqc_subscribe(url, &o, &s, NULL) != RQC_OK)
+        bail("subscribe");
+    for (int i = 0; i < 200 && !whole; i++) {
+        if (rqc_sub_next(s, 100, &e) != RQC_OK)
+            continue;
+        if (e.kind == RQC_EVENT_RESET)
+            reason = e.reason;
+        whole = e.kind == RQC_EVENT_CHANGES && !e.more && e.n > 0;
+    }
+    is(reason, RQC_EPOCH_CHANGED, "another history: it starts over, and says so");
+    ok(whole, "and tells all there is");
+    rqc_unsubscribe(s);
+}
+
+static void check_refused(void)
+{
+    static const char *const bad[] = {"", "http://x", "ipc://", "tcp://127.0.0.1", "tcp://:1"};
+    rqc_sub_options o = RQC_SUB_OPTIONS_INIT;
+    rqc_sub *s = NULL;
+    rqc_error e;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        is(rqc_subscribe(bad[i], &o, &s, &e), RQC_INVALID, "refused: \"%s\": %s", bad[i], e.text);
+    o.digest = 1;
+    o.since.cursor.seq = 5;
+    is(rqc_subscribe(url, &o, &s, &e), RQC_INVALID, "a digest from the middle");
+    o.size = 1;
+    is(rqc_subscribe(url, &o, &s, &e), RQC_INVALID, "options of no known size");
+    ok(s == NULL, "and nothing was made");
+    rqc_unsubscribe(NULL);
+}
+
+// A server that answers with anything but what it should.
+static void *liar(void *arg)
+{
+    const int listener = *(const int *)arg;
+    rows_random *x = calloc(1, sizeof *x);
+    rows_seed(x, 5);
+    for (int peer; (peer = accept(listener, NULL, NULL)) >= 0; close(peer)) {
+        uint8_t bytes[256];
+        for (size_t i = 0; i < sizeof bytes; i++)
+            bytes[i] = (uint8_t)rows_next(x);
+        if (rows_below(x, 4) > 0)
+            memcpy(bytes, "\0SP\0\0\x31\0\0", 8);
+        if (rows_below(x, 2))
+            memcpy(bytes + 8, "\1\0\0\0\0\0\0\0\x40", 9);
+        (void)shim_write(peer, bytes, rows_below(x, 256));
+    }
+    free(x);
+    return NULL;
+}
+
+static void check_liar(void)
+{
+    char path[FIX_PATH], where[FIX_PATH + 8];
+    pthread_t t;
+    rqc_sub_options o = RQC_SUB_OPTIONS_INIT;
+    rqc_sub *s;
+    rqc_event e;
+    size_t told = 0;
+    snprintf(path, sizeof path, "%.80s/liar", fix_dir);
+    snprintf(where, sizeof where, "ipc://%s", path);
+    int listener = shim_listen(path);
+    if (pthread_create(&t, NULL, liar, &listener) != 0 ||
+        rqc_subscribe(where, &o, &s, NULL) != RQC_OK)
+        bail("no liar");
+    for (int i = 0; i < 20; i++)
+        told += rqc_sub_next(s, 50, &e) == RQC_OK && e.kind == RQC_EVENT_STATE && e.reason;
+    ok(told >= 1, "a server that is none: it says so, and tries again");
+    rqc_unsubscribe(s);
+    shutdown(listener, SHUT_RDWR);
+    pthread_join(t, NULL);
+    close(listener);
+}
+
+int main(void)
+{
+    if (!getenv("REQCASTD"))
+        skip_all("REQCASTD is not set: no sidecar to test");
+    fix_begin();
+    atexit(kill_at_exit);
+    snprintf(db_path, sizeof db_path, "%.400s/t.db", fix_dir);
+    snprintf(ask_path, sizeof ask_path, "%.60s/s", fix_dir);
+    snprintf(url, sizeof url, "ipc://%s", ask_path);
+    start_sidecar();
+    rqc_db *db = attach();
+    put_workspace(db);
+    check_refused();
+    check_ten_thousand(db);
+    check_slow(db);
+    check_reset();
+    check_liar();
+    rqc_close(db);
+    int status = -1;
+    kill(sidecar, SIGTERM);
+    waitpid(sidecar, &status, 0);
+    sidecar = 0;
+    ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the sidecar ends cleanly");
+    return tap_done();
+}
