@@ -47,7 +47,7 @@ struct rqc_db {
     pthread_mutex_t apply;
     rqci_view *view; // owner only; guarded by apply
     _Atomic bool lagging;
-    rqci_errbuf lag_why; // guarded by apply
+    rqci_errbuf lag_why;        // guarded by apply
     void (*applied)(void *ctx); // told that the view moved; guarded by apply
     void *applied_ctx;
 

@@ -405,8 +405,9 @@ typedef struct rqc_options {
 RQC_API rqc_err rqc_open(const char *path, const rqc_options *opt, rqc_db **ret_db, rqc_error *err);
 
 // Opens the shared view of a database that another process owns: reads are no call to that
-// process; writes go through it where it is a reqcastd, and are RQC_READ_ONLY where not. It survives the owner's death, restart and rebuilds: while there is no view, sessions
-// get RQC_UNAVAILABLE. Here: RQC_NOT_FOUND (no database), RQC_UNAVAILABLE (no view yet).
+// process; writes go through it where it is a reqcastd, and are RQC_READ_ONLY where not. It
+// survives the owner's death, restart and rebuilds: while there is no view, sessions get
+// RQC_UNAVAILABLE. Here: RQC_NOT_FOUND (no database), RQC_UNAVAILABLE (no view yet).
 RQC_API rqc_err rqc_attach(const char *path, const rqc_options *opt, rqc_db **ret_db,
                            rqc_error *err);
 
@@ -632,9 +633,9 @@ RQC_API const char *rqc_txn_error(const rqc_txn *t); // detail of its last failu
 // row with this id. Add: leaves a row that is there alone.
 RQC_API rqc_err rqc_put(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
 RQC_API rqc_err rqc_add(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row);
-// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to the time of the commit unless given. The
-// commit fails with RQC_NOT_FOUND when there is no such row, and with RQC_CHANGED when if_seq is
-// not 0 and the row changed after it.
+// Patch: changes the fields that are not RQC_ABSENT; sets updated_at to the time of the commit
+// unless given. The commit fails with RQC_NOT_FOUND when there is no such row, and with RQC_CHANGED
+// when if_seq is not 0 and the row changed after it.
 RQC_API rqc_err rqc_patch(rqc_txn *t, rqc_entity entity, const uint8_t id[16], const rqc_value *row,
                           uint64_t if_seq);
 // Delete: with everything that hangs on it. The commit fails with RQC_NOT_FOUND when there is no
@@ -702,7 +703,8 @@ RQC_API rqc_err rqc_stats_read(rqc_db *db, rqc_stats *ret_stats, rqc_error *err)
 typedef struct rqc_sub rqc_sub;
 
 // Where a subscriber stands. Fixed size, no pointers: the application stores it with its own data
-// and goes on from there. All zeros: the beginning. term 0: a position of whatever history there is.
+// and goes on from there. All zeros: the beginning. term 0: a position of whatever history there
+// is.
 typedef struct rqc_place {
     uint8_t store_id[16];
     uint32_t term;
@@ -738,17 +740,17 @@ typedef struct rqc_sub_options {
     rqc_place since;
     int from_now;  // 1: from the newest position on, whatever `since` says
     int bookmarks; // 1: tells them: once a second, so that a stored place never gets too old
-    int digest;    // 1: keeps 48 to 192 bytes per record, proves at each bookmark that what was told
-                   // is all there is, and tells after a RESET what is gone as deletes. Only from
-                   // the beginning
+    int digest; // 1: keeps 48 to 192 bytes per record, proves at each bookmark that what was told
+                // is all there is, and tells after a RESET what is gone as deletes. Only from
+                // the beginning
     void (*event)(void *ctx, const rqc_event *e); // on a thread of the subscriber's own; may take
                                                   // its time; must not call back for this
                                                   // subscriber. NULL: rqc_sub_next is called
     void *ctx;
 } rqc_sub_options;
-#define RQC_SUB_OPTIONS_INIT                                                                       \
-    {                                                                                              \
-        sizeof(rqc_sub_options), NULL, {{0}, 0, {0, 0, {0}, 0}}, 0, 0, 0, NULL, NULL               \
+#define RQC_SUB_OPTIONS_INIT                                                         \
+    {                                                                                \
+        sizeof(rqc_sub_options), NULL, {{0}, 0, {0, 0, {0}, 0}}, 0, 0, 0, NULL, NULL \
     }
 
 // url: where the reqcastd answers, ipc://PATH or tcp://HOST:PORT (a name is looked up here).
@@ -757,15 +759,15 @@ typedef struct rqc_sub_options {
 RQC_API rqc_err rqc_subscribe(const char *url, const rqc_sub_options *opt, rqc_sub **ret_sub,
                               rqc_error *err);
 RQC_API void rqc_unsubscribe(rqc_sub *sub);
-// Without a callback: the next event; waits for at most timeout_ms (-1: for ever). RQC_TIMEOUT: none
-// came.
+// Without a callback: the next event; waits for at most timeout_ms (-1: for ever). RQC_TIMEOUT:
+// none came.
 RQC_API rqc_err rqc_sub_next(rqc_sub *sub, int timeout_ms, rqc_event *ret_event);
-// Without a callback: readable when rqc_sub_next has something to do. Call that with timeout 0 until
-// it gives RQC_TIMEOUT. Never read from it or close it.
+// Without a callback: readable when rqc_sub_next has something to do. Call that with timeout 0
+// until it gives RQC_TIMEOUT. Never read from it or close it.
 RQC_API int rqc_sub_fd(const rqc_sub *sub);
 
 typedef struct rqc_sub_stats {
-    size_t size; // sizeof(rqc_sub_stats), set by the caller
+    size_t size;                         // sizeof(rqc_sub_stats), set by the caller
     uint64_t frames, changes, bookmarks; // that were applied
     uint64_t gaps;                       // that were noticed, and repaired
     uint64_t duplicates;                 // frames that held nothing new
