@@ -162,6 +162,8 @@ static void sidecar_stats(cli *c, rqci_buf *out)
 // Its keys and numbers as rows.
 static void sidecar_rows(cli_table *t, const rqci_buf *json)
 {
+    if (json->len == 0)
+        return;
     const char *p = (const char *)json->data, *end = p + json->len;
     while (p < end) {
         const char *key = memchr(p, '"', (size_t)(end - p));
