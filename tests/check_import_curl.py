@@ -153,6 +153,8 @@ def check_several(c: cli.Cli) -> None:
     before = c.head()
     c.fails(3, "no curl command", "import", "--format", "curl", "-", stdin=b"echo hello\n")
     c.fails(3, "nothing was written", "import", "-", stdin=b"wget https://a.test\n")
+    c.fails(3, ["too many urls", "nothing was written"], "import", "-",
+            stdin=b"curl" + b" u" * 2000 + b" -H 'a: b'" * 2000)
     tap.equal(c.head(), before, "refused: nothing was written")
 
 

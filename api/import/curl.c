@@ -16,6 +16,7 @@ typedef struct rqci_curl {
     rqci_curl_command command;
     rqci_curl_body body;
     uint64_t commands; // of curl, read so far
+    uint64_t repeated; // options that were read for another url than the first
     // The request that is made.
     uint8_t request[16];
     rqci_buf url, type, name;
@@ -447,12 +448,28 @@ static rqc_err content_type(rqci_curl *k)
     return rc == RQC_OK ? rqci_buf_add(&k->type, "", 1) : rc;
 }
 
+// Every url of a command gives all its rows again: a small file must not become any number of them.
+static rqc_err count_repeated(rqci_curl *k)
+{
+    uint64_t urls = 0;
+    for (size_t i = 0; i < k->command.n; i++)
+        urls += k->command.items[i].action == RQCI_CURL_URL;
+    k->repeated += urls > 1 ? (urls - 1) * (k->command.n - urls + 1) : 0;
+    return k->repeated <= RQCI_IMPORT_ITEMS_MAX
+               ? RQC_OK
+               : rqci_fail(k->rows->err, RQC_TOO_LARGE,
+                           "command %llu: too many urls with too many options, more than %u rows",
+                           (unsigned long long)k->commands, RQCI_IMPORT_ITEMS_MAX);
+}
+
 // The requests of one command up to --next.
 static rqc_err add_requests(rqci_curl *k)
 {
     k->body = (rqci_curl_body){.data = k->body.data};
     k->body.data.len = 0;
-    rqc_err rc = content_type(k);
+    rqc_err rc = count_repeated(k);
+    if (rc == RQC_OK)
+        rc = content_type(k);
     if (rc == RQC_OK)
         rc = rqci_curl_body_read(&k->command, (const char *)k->type.data, k->rows, &k->body);
     size_t urls = 0;
