@@ -7,7 +7,7 @@
 #include "tests/fault_check.h"
 
 #ifndef DAMAGE_FLIPS
-#define DAMAGE_FLIPS 40
+#define DAMAGE_FLIPS 60
 #endif
 
 #define WRITERS 3
