@@ -73,25 +73,11 @@ rqc_value rqc_id(const uint8_t id[16])
     return (rqc_value){.type = RQC_ID, .p = id, .n = 16};
 }
 
-rqc_entity rqc_record_entity(const rqc_record *r)
-{
-    return (rqc_entity)rqci_rec_entity(r);
-}
-
-const uint8_t *rqc_record_id(const rqc_record *r)
-{
-    return rqci_rec_id(r);
-}
-
-uint64_t rqc_record_seq(const rqc_record *r)
-{
-    return rqci_rec_seq(r);
-}
-
-int64_t rqc_record_updated(const rqc_record *r)
-{
-    return rqci_rec_updated(r);
-}
+// The header has their bodies; these are the symbols for whoever calls them by name.
+extern inline rqc_entity rqc_record_entity(const rqc_record *r);
+extern inline const uint8_t *rqc_record_id(const rqc_record *r);
+extern inline uint64_t rqc_record_seq(const rqc_record *r);
+extern inline int64_t rqc_record_updated(const rqc_record *r);
 
 static inline bool known_field(const rqc_record *r, int field)
 {
@@ -101,7 +87,13 @@ static inline bool known_field(const rqc_record *r, int field)
 
 rqc_value rqc_field(const rqc_record *r, int field)
 {
-    return known_field(r, field) ? rqci_rec_value(r, field) : (rqc_value){.type = RQC_ABSENT};
+    const unsigned entity = rqci_rec_entity(r);
+    if (entity > RQCI_ENTITY_MAX)
+        return (rqc_value){.type = RQC_ABSENT};
+    const rqci_entity *e = &rqci_entities[entity];
+    if ((unsigned)field >= e->nfields)
+        return (rqc_value){.type = RQC_ABSENT};
+    return rqci_rec_value_of(r, e, field);
 }
 
 rqc_value rqc_item_field(const rqc_item *m, int field)

@@ -62,6 +62,7 @@ void rqci_wtxn_free(rqci_wtxn *w)
     rqci_wtxn_abort(w);
     rqci_buf_free(&w->chunk);
     rqci_buf_free(&w->rec);
+    rqci_buf_free(&w->place);
     rqci_buf_free(&w->seat[0]);
     rqci_buf_free(&w->seat[1]);
 }

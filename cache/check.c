@@ -185,8 +185,9 @@ static rqc_err check_http(check *c, const MDB_val *key, const MDB_val *val)
     rqci_key_http(k, ws, class, updated, id);
     if (key->mv_size != RQCI_KEY_HTTP || memcmp(key->mv_data, k, RQCI_KEY_HTTP) != 0)
         return fault(c, "a request stands under a wrong key");
-    rqci_key_id(k, RQCI_HTTP, id);
-    if (!has(c, RQCI_DB_ID, k, RQCI_KEY_ID, &got) || got.mv_size != RQCI_PLACE_HTTP ||
+    const size_t copied = rqci_place_has_record(val->mv_size) ? val->mv_size : 0;
+    if (!has(c, RQCI_DB_REQUEST, id, 16, &got) || got.mv_size != RQCI_PLACE_HTTP + copied ||
+        memcmp((uint8_t *)got.mv_data + RQCI_PLACE_HTTP, r, copied) != 0 ||
         rqci_get32(got.mv_data) != ws || ((uint8_t *)got.mv_data)[4] != class ||
         (int64_t)rqci_get64((uint8_t *)got.mv_data + 8) != rqci_rec_updated(r))
         return fault(c, "a request's place is wrong");
@@ -281,7 +282,7 @@ static rqc_err check_ws(check *c, uint32_t number)
 {
     static const tally none;
     const tally *t = c->ws[number] != NULL ? c->ws[number] : &none;
-    uint8_t k[6] = {'n'};
+    uint8_t k[5] = {'n'};
     MDB_val val;
     rqci_ws_state s = {{0}, {0, 0}, 0, {0}, {0}};
     uint64_t tombs = 0;
@@ -296,11 +297,12 @@ static rqc_err check_ws(check *c, uint32_t number)
         return fault(c, "a workspace's counters are wrong");
     if (s.digest.lo != t->digest.lo || s.digest.hi != t->digest.hi)
         return fault(c, "a workspace's digest is wrong");
-    k[0] = 'b';
     for (unsigned b = 0; b < 256; b++) {
         rqci_digest d = {0, 0};
-        k[5] = (uint8_t)(b / RQCI_BUCKETS_PER_PART);
-        if (has(c, RQCI_DB_WS, k, 6, &val) && val.mv_size == RQCI_BUCKETS_PER_PART * 16) {
+        uint8_t part[RQCI_KEY_BUCKET];
+        rqci_key_bucket(part, number, b / RQCI_BUCKETS_PER_PART);
+        if (has(c, RQCI_DB_BUCKET, part, sizeof part, &val) &&
+            val.mv_size == RQCI_BUCKETS_PER_PART * 16) {
             d.lo = rqci_get64((const uint8_t *)val.mv_data + b % RQCI_BUCKETS_PER_PART * 16);
             d.hi = rqci_get64((const uint8_t *)val.mv_data + b % RQCI_BUCKETS_PER_PART * 16 + 8);
         }
@@ -344,8 +346,8 @@ static rqc_err check_all(check *c)
         return rc;
     // Every record has its entries; equal numbers prove that there are no others.
     const uint64_t tombs = entries(c, RQCI_DB_TOMB);
-    if (c->records != c->meta.records || entries(c, RQCI_DB_ID) != c->records ||
-        tombs != c->meta.tombstones)
+    if (c->records != c->meta.records || entries(c, RQCI_DB_REQUEST) != c->http ||
+        entries(c, RQCI_DB_ID) != c->records - c->http || tombs != c->meta.tombstones)
         return fault(c, "the number of records is wrong");
     if (entries(c, RQCI_DB_SEQ) != c->records + tombs || entries(c, RQCI_DB_METHOD) != c->http ||
         entries(c, RQCI_DB_DELTA) != c->deltas)

@@ -17,8 +17,9 @@
 #define SIZE_TRIES         20 // a millisecond apart
 #define LOCK_BYTES         65536u
 
-static const char *const db_names[RQCI_DB_COUNT] = {"meta",   "id",  "http", "kids", "delta",
-                                                    "method", "seq", "tomb", "ws"};
+static const char *const db_names[RQCI_DB_COUNT] = {"meta", "id",    "request", "http",
+                                                    "kids", "delta", "method",  "seq",
+                                                    "tomb", "ws",    "bucket"};
 
 // All environments of this process. LMDB forbids to open one twice: closing one handle would drop
 // the locks of the other.

@@ -138,8 +138,9 @@ typedef struct rqci_wtxn {
     bool last_ws_valid;
     rqci_day *days; // open addressing
     size_t days_cap, days_n;
-    bool bulk; // building: owners come before what they own, nothing can be there yet
-    rqci_buf chunk, rec, seat[2];
+    bool bulk;        // building: owners come before what they own, nothing can be there yet
+    uint64_t arrived; // building: the newest arrival of what is put next
+    rqci_buf chunk, rec, place, seat[2];
     rqci_errbuf *err;
 } rqci_wtxn;
 
@@ -163,9 +164,16 @@ void rqci_days_drop(rqci_wtxn *w);
 bool rqci_day_get(MDB_txn *txn, const rqci_env *e, uint32_t ws, int64_t day,
                   uint64_t ret_counts[RQCI_CLASSES]);
 
+// A value of at most so many bytes stays in its page of LMDB, with the longest key that we have.
+#define RQCI_VALUE_INSIDE 1992u
+// Whether a request's record of this size stands behind its place, too.
+static inline bool rqci_place_has_record(size_t size)
+{
+    return RQCI_PLACE_HTTP + size <= RQCI_VALUE_INSIDE;
+}
+
 // Chunks of children (kids.c)
-#define RQCI_CHUNK_MAX \
-    1992u // with the longest key still below LMDB's limit for a node that stays in its page
+#define RQCI_CHUNK_MAX RQCI_VALUE_INSIDE
 rqc_err rqci_kids_put(rqci_wtxn *w, const uint8_t owner[16], const rqc_record *r);
 rqc_err rqci_kids_del(rqci_wtxn *w, const uint8_t owner[16], uint8_t entity, const uint8_t id[16]);
 // The record in place, valid until the next write. RQC_NOT_FOUND.

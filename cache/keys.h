@@ -1,27 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys and small values of the view's databases. docs/format.md, section View, is the
-// specification.
+// Keys and small values of the view's databases. docs/view.md is the specification.
 #ifndef RQCI_KEYS_H
 #define RQCI_KEYS_H
 
 #include "base/bytes.h"
 #include "base/id.h"
+#include "record/schema.h"
 
 #include <stdbool.h>
 
 // The databases of an environment, in the order of their handles.
 //   meta    "state" → rqci_meta
-//   id      id(16) entity(1) → place of the record (below)
+//   id      id(16) entity(1) → place of the record (below), unless it is a request
+//   request id(16) → place of a request, and a copy of its record
 //   http    ws(4) class(1) time(8) ~id(16) → packed record of a request
 //   kids    owner(16) entity(1) 0x01 last-id(16), or 0x02 for the last chunk → packed records of
-//   one owner, back to back, by id delta   parent(16) time(8) ~id(16) → ws(4) class(1): deltas of a
-//   request method  ws(4) class(1) method(8, cut or zero padded) time(8) ~id(16) → nothing seq
-//   ws(4) seq(8) entity(1) id(16) → nothing (upsert), or owner(16) (tombstone) tomb    id(16)
-//   entity(1) ws(4) → seq(8) of the tombstone ws      'i' id(16) → number(4) · 'n' number(4) →
-//   counters · 'b' number(4) part(1) → 16 bucket digests
+//           one owner, back to back, by id
+//   delta   parent(16) time(8) ~id(16) → ws(4) class(1): deltas of a request
+//   method  ws(4) class(1) method(8, cut or zero padded) time(8) ~id(16) → nothing
+//   seq     ws(4) seq(8) entity(1) id(16) → where the record lies, or tombstone (below)
+//   tomb    id(16) entity(1) ws(4) → seq(8) of the tombstone
+//   ws      'i' id(16) → number(4) · 'n' number(4) → counters · 'd' number(4) day(8) → counts
+//   bucket  number(4) part(1) → 16 bucket digests
 enum rqci_dbi {
     RQCI_DB_META,
     RQCI_DB_ID,
+    RQCI_DB_REQUEST,
     RQCI_DB_HTTP,
     RQCI_DB_KIDS,
     RQCI_DB_DELTA,
@@ -29,6 +33,7 @@ enum rqci_dbi {
     RQCI_DB_SEQ,
     RQCI_DB_TOMB,
     RQCI_DB_WS,
+    RQCI_DB_BUCKET,
     RQCI_DB_COUNT
 };
 
@@ -123,8 +128,21 @@ static inline void rqci_key_tomb(uint8_t k[RQCI_KEY_TOMB], uint32_t ws, uint8_t 
     rqci_put32be(k + 17, ws);
 }
 
-// Places in the id database (little-endian): a request's, a response's, another child's.
-#define RQCI_PLACE_HTTP     24 // ws u32, class u8, 3 zero bytes, updated_at i64, arrived u64
+// Which database has the place of an entity's records; its keys are RQCI_KEY_ID's or begin so.
+static inline enum rqci_dbi rqci_place_db(uint8_t entity)
+{
+    return entity == RQCI_HTTP ? RQCI_DB_REQUEST : RQCI_DB_ID;
+}
+static inline size_t rqci_key_place(uint8_t k[RQCI_KEY_ID], uint8_t entity, const uint8_t id[16])
+{
+    rqci_key_id(k, entity, id);
+    return entity == RQCI_HTTP ? 16 : RQCI_KEY_ID;
+}
+
+// Places (little-endian): a request's, a response's, another child's.
+#define RQCI_PLACE_HTTP \
+    24                         // ws u32, class u8, 3 zero bytes, updated_at i64, arrived u64
+                               // (and then the record, where both fit into a page of LMDB twice)
 #define RQCI_PLACE_RESPONSE 24 // owner u8[16], arrived u64
 #define RQCI_PLACE_CHILD    16 // owner u8[16]
 
@@ -138,5 +156,11 @@ enum { RQCI_CLASS_BASE = 0, RQCI_CLASS_DELTA = 1, RQCI_CLASS_SNAPSHOT = 2, RQCI_
 
 #define RQCI_BUCKETS_PER_PART 16u
 #define RQCI_BUCKET_PARTS     16u
+#define RQCI_KEY_BUCKET       5
+static inline void rqci_key_bucket(uint8_t k[RQCI_KEY_BUCKET], uint32_t ws, unsigned part)
+{
+    rqci_put32be(k, ws);
+    k[4] = (uint8_t)part;
+}
 
 #endif

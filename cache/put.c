@@ -45,7 +45,7 @@ static rqc_err place_decode(uint8_t entity, const MDB_val *val, place *ret)
 {
     const uint8_t *p = val->mv_data;
     memset(ret, 0, sizeof *ret);
-    if (entity == RQCI_HTTP && val->mv_size == RQCI_PLACE_HTTP) {
+    if (entity == RQCI_HTTP && val->mv_size >= RQCI_PLACE_HTTP) {
         ret->ws = rqci_get32(p);
         ret->class = p[4];
         ret->updated = (int64_t)rqci_get64(p + 8);
@@ -66,16 +66,19 @@ static rqc_err place_get(const rqci_wtxn *w, uint8_t entity, const uint8_t id[16
 {
     uint8_t k[RQCI_KEY_ID];
     MDB_val val;
-    rqci_key_id(k, entity, id);
-    const int rc = db_get(w, RQCI_DB_ID, k, sizeof k, &val);
+    const size_t n = rqci_key_place(k, entity, id);
+    const int rc = db_get(w, rqci_place_db(entity), k, n, &val);
     return rc != 0 ? rqci_lmdb_err(rc, "id", w->err) : place_decode(entity, &val, ret);
 }
 
-static rqc_err place_put(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const place *p)
+// A request's place is followed by a copy of its record, so that a point read is one lookup.
+static rqc_err place_put(rqci_wtxn *w, const rqc_record *r, const place *p)
 {
+    const uint8_t entity = rqci_rec_entity(r);
+    const enum rqci_dbi db = rqci_place_db(entity);
     uint8_t k[RQCI_KEY_ID], v[RQCI_PLACE_HTTP] = {0};
+    const size_t klen = rqci_key_place(k, entity, rqci_rec_id(r));
     size_t n = RQCI_PLACE_CHILD;
-    rqci_key_id(k, entity, id);
     if (entity == RQCI_HTTP) {
         rqci_put32(v, p->ws);
         v[4] = p->class;
@@ -89,7 +92,31 @@ static rqc_err place_put(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], con
             n = RQCI_PLACE_RESPONSE;
         }
     }
-    return db_put(w, RQCI_DB_ID, k, sizeof k, v, n);
+    if (entity != RQCI_HTTP || !rqci_place_has_record(rqci_rec_size(r)))
+        return db_put(w, db, k, klen, v, n);
+    w->place.len = 0;
+    rqc_err rc = rqci_buf_add(&w->place, v, n);
+    if (rc == RQC_OK)
+        rc = rqci_buf_add(&w->place, r, rqci_rec_size(r));
+    return rc == RQC_OK ? db_put(w, db, k, klen, w->place.data, w->place.len) : rc;
+}
+
+// Notes an arrival in the place of a request or response.
+static rqc_err place_arrive(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], uint64_t seq)
+{
+    const enum rqci_dbi db = rqci_place_db(entity);
+    uint8_t k[RQCI_KEY_ID];
+    MDB_val val;
+    const size_t klen = rqci_key_place(k, entity, id);
+    const int got = db_get(w, db, k, klen, &val);
+    if (got != 0)
+        return rqci_lmdb_err(got, "id", w->err);
+    w->place.len = 0;
+    const rqc_err rc = rqci_buf_add(&w->place, val.mv_data, val.mv_size);
+    if (rc != RQC_OK)
+        return rc;
+    rqci_put64(w->place.data + 16, seq);
+    return db_put(w, db, k, klen, w->place.data, w->place.len);
 }
 
 rqc_err rqci_home_number(rqci_wtxn *w, uint8_t entity, const uint8_t id[16],
@@ -464,7 +491,7 @@ rqc_err rqci_put(rqci_wtxn *w, rqc_record *r, bool arrives)
         return rc;
     if (entity == RQCI_HTTP)
         now.ws = to;
-    now.arrived = !was || arrives || from != to ? seq : old.arrived;
+    now.arrived = w->bulk ? w->arrived : !was || arrives || from != to ? seq : old.arrived;
     if (was) {
         rc = take_out(w, entity, id, &old, from);
         const bool same_key =
@@ -482,7 +509,7 @@ rqc_err rqci_put(rqci_wtxn *w, rqc_record *r, bool arrives)
     if (rc == RQC_OK)
         rc = entity == RQCI_HTTP ? store_http(w, r, &now) : rqci_kids_put(w, now.owner, r);
     if (rc == RQC_OK)
-        rc = place_put(w, entity, id, &now);
+        rc = place_put(w, r, &now);
     uint8_t here[RQCI_SEQ_HERE];
     place_in_seq(entity, &now, here);
     if (rc == RQC_OK)
@@ -504,9 +531,8 @@ rqc_err rqci_arrive(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], uint64_t
     rqc_err rc = place_get(w, entity, id, &p);
     if (rc == RQC_OK)
         rc = home_at(w, entity, id, &p, &ws);
-    p.arrived = seq;
     if (rc == RQC_OK)
-        rc = place_put(w, entity, id, &p);
+        rc = place_arrive(w, entity, id, seq);
     return rc == RQC_OK ? reseat(w, entity, id, ws, ws, seq) : rc;
 }
 
@@ -524,9 +550,9 @@ rqc_err rqci_del(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], uint64_t se
     if (rc == RQC_OK)
         rc = entity == RQCI_HTTP ? remove_http(w, id, &p) : rqci_kids_del(w, p.owner, entity, id);
     uint8_t k[RQCI_KEY_ID];
-    rqci_key_id(k, entity, id);
+    const size_t klen = rqci_key_place(k, entity, id);
     if (rc == RQC_OK)
-        rc = db_del(w, RQCI_DB_ID, k, sizeof k);
+        rc = db_del(w, rqci_place_db(entity), k, klen);
     if (rc == RQC_OK)
         rc = tomb_put(w, ws, seq, entity, id, p.owner);
     if (rc == RQC_OK && (entity == RQCI_HTTP || entity == RQCI_HTTP_RESPONSE))
@@ -538,9 +564,8 @@ rqc_err rqci_owner_of(MDB_txn *txn, const rqci_env *e, uint8_t entity, const uin
                       uint8_t ret_owner[16], rqci_errbuf *err)
 {
     uint8_t k[RQCI_KEY_ID];
-    MDB_val key = {sizeof k, k}, val;
-    rqci_key_id(k, entity, id);
-    int rc = mdb_get(txn, e->dbi[RQCI_DB_ID], &key, &val);
+    MDB_val key = {rqci_key_place(k, entity, id), k}, val;
+    int rc = mdb_get(txn, e->dbi[rqci_place_db(entity)], &key, &val);
     if (rc != 0)
         return rqci_lmdb_err(rc, "id", err);
     place p;

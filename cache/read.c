@@ -58,11 +58,24 @@ rqc_err rqci_read_ws_number(rqci_reader *r, const uint8_t id[16], uint32_t *ret_
     return RQC_OK;
 }
 
-static rqc_err http_at(rqci_reader *r, const uint8_t *place, const uint8_t id[16],
+// Small records stand behind their place.
+static inline bool behind_place(const MDB_val *place, const rqc_record **ret_record)
+{
+    if (place->mv_size < RQCI_PLACE_HTTP + RQCI_REC_HEADER)
+        return false;
+    const rqc_record *rec = (const rqc_record *)((const uint8_t *)place->mv_data + RQCI_PLACE_HTTP);
+    *ret_record = rec;
+    return rqci_rec_size(rec) == place->mv_size - RQCI_PLACE_HTTP;
+}
+
+static rqc_err http_at(rqci_reader *r, const MDB_val *at, const uint8_t id[16],
                        const rqc_record **ret_record)
 {
     uint8_t k[RQCI_KEY_HTTP];
+    const uint8_t *place = at->mv_data;
     MDB_val val;
+    if (at->mv_size != RQCI_PLACE_HTTP)
+        return damaged();
     rqci_key_http(k, rqci_get32(place), place[4], (int64_t)rqci_get64(place + 8), id);
     const rqc_err rc = get(r, RQCI_DB_HTTP, k, sizeof k, &val);
     if (rc != RQC_OK)
@@ -78,12 +91,15 @@ rqc_err rqci_get(rqci_reader *r, uint8_t entity, const uint8_t id[16],
 {
     uint8_t k[RQCI_KEY_ID];
     MDB_val val;
+    if (entity == RQCI_HTTP) {
+        const rqc_err found = get(r, RQCI_DB_REQUEST, id, 16, &val);
+        return found != RQC_OK || behind_place(&val, ret_record) ? found
+                                                                 : http_at(r, &val, id, ret_record);
+    }
     rqci_key_id(k, entity, id);
     rqc_err rc = get(r, RQCI_DB_ID, k, sizeof k, &val);
     if (rc != RQC_OK)
         return rc;
-    if (entity == RQCI_HTTP)
-        return val.mv_size == RQCI_PLACE_HTTP ? http_at(r, val.mv_data, id, ret_record) : damaged();
     if (val.mv_size < RQCI_PLACE_CHILD)
         return damaged();
     MDB_cursor *c;
@@ -347,11 +363,10 @@ rqc_err rqci_ws_buckets(rqci_reader *r, const uint8_t workspace[16], rqci_digest
     if (rc == RQC_NOT_FOUND)
         return RQC_OK;
     for (unsigned part = 0; part < RQCI_BUCKET_PARTS; part++) {
-        uint8_t k[6] = {'b'};
+        uint8_t k[RQCI_KEY_BUCKET];
         MDB_val val;
-        rqci_put32be(k + 1, number);
-        k[5] = (uint8_t)part;
-        rc = get(r, RQCI_DB_WS, k, sizeof k, &val);
+        rqci_key_bucket(k, number, part);
+        rc = get(r, RQCI_DB_BUCKET, k, sizeof k, &val);
         if (rc == RQC_NOT_FOUND)
             continue;
         if (rc != RQC_OK || val.mv_size != RQCI_BUCKETS_PER_PART * 16)

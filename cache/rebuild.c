@@ -158,24 +158,14 @@ static rqc_err tick(void *ctx)
     return ++b->in_txn < PUTS_PER_TXN ? RQC_OK : next_txn(b);
 }
 
-// Sets the arrival that rqci_put cannot know: the newest one up to the cut.
+// With the arrival that rqci_put cannot know: the newest one up to the cut.
 static rqc_err put_at_cut(build *b, rqc_record *r)
 {
     const uint8_t entity = rqci_rec_entity(r);
+    const bool arrives = entity == RQCI_HTTP || entity == RQCI_HTTP_RESPONSE;
+    b->w.arrived = arrives ? event_of(b, entity, rqci_rec_id(r), true) : 0;
     const rqc_err rc = rqci_put(&b->w, r, false);
-    if (rc != RQC_OK || (entity != RQCI_HTTP && entity != RQCI_HTTP_RESPONSE))
-        return rc == RQC_OK ? tick(b) : rc;
-    uint8_t k[RQCI_KEY_ID], v[RQCI_PLACE_HTTP];
-    rqci_key_id(k, entity, rqci_rec_id(r));
-    MDB_val key = {sizeof k, k}, val;
-    int got = mdb_get(b->w.txn, b->env->dbi[RQCI_DB_ID], &key, &val);
-    if (got == 0 && val.mv_size == sizeof v) {
-        memcpy(v, val.mv_data, sizeof v);
-        rqci_put64(v + 16, event_of(b, entity, rqci_rec_id(r), true));
-        val = (MDB_val){sizeof v, v};
-        got = mdb_put(b->w.txn, b->env->dbi[RQCI_DB_ID], &key, &val, 0);
-    }
-    return got != 0 ? rqci_lmdb_err(got, "id", b->err) : tick(b);
+    return rc == RQC_OK ? tick(b) : rc;
 }
 
 static rqc_err scan_row(void *arg, rqc_record *r)

@@ -37,13 +37,14 @@ static void page_walk_init(page_walk *p, rqci_reader *r, const char *method)
     p->klen = method == NULL ? RQCI_KEY_HTTP : RQCI_KEY_METHOD;
 }
 
-static bool page_inside(const page_walk *p, const MDB_val *key)
+static inline bool page_inside(const page_walk *p, const MDB_val *key)
 {
     if (key->mv_size != p->klen)
         return false;
     // Of a constant length, so that it is no call: it is made for every record.
-    return p->prefix == 5 ? memcmp(key->mv_data, p->key, 5) == 0
-                          : memcmp(key->mv_data, p->key, 13) == 0;
+    const uint8_t *k = key->mv_data;
+    return memcmp(k, p->key, 4) == 0 && k[4] == p->key[4] &&
+           (p->prefix == 5 || memcmp(k + 5, p->key + 5, 8) == 0);
 }
 
 // Finds the newest entry that is not newer than `until`, or the one behind the cursor's place.

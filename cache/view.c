@@ -416,16 +416,15 @@ static bool has_orphans(const rqci_view *v, const rqci_change *c)
 static bool needs(const rqci_view *v, const rqci_change *c, uint64_t horizon)
 {
     uint8_t k[RQCI_KEY_ID];
-    rqci_key_id(k, c->entity, c->id);
-    MDB_val key = {sizeof k, k}, val;
-    const int rc = mdb_get(v->lookup, v->env->dbi[RQCI_DB_ID], &key, &val);
+    MDB_val key = {rqci_key_place(k, c->entity, c->id), k}, val;
+    const int rc = mdb_get(v->lookup, v->env->dbi[rqci_place_db(c->entity)], &key, &val);
     if (rc == MDB_NOTFOUND)
         return c->seq + KEEP_BEHIND > horizon || has_orphans(v, c);
     if (rc != 0)
         return true;
     const uint8_t *p = val.mv_data;
     const rqc_record *r = NULL;
-    if (c->entity == RQCI_HTTP && val.mv_size == RQCI_PLACE_HTTP) {
+    if (c->entity == RQCI_HTTP && val.mv_size >= RQCI_PLACE_HTTP) {
         if (rqci_get64(p + 16) == c->seq)
             return true;
         uint8_t h[RQCI_KEY_HTTP];

@@ -137,19 +137,12 @@ rqc_err rqci_ws_number(rqci_wtxn *w, const uint8_t id[16], uint32_t *ret_number)
     return RQC_OK;
 }
 
-static void bucket_key(uint8_t k[6], uint32_t number, unsigned part)
-{
-    k[0] = 'b';
-    rqci_put32be(k + 1, number);
-    k[5] = (uint8_t)part;
-}
-
 static rqc_err load_part(rqci_wtxn *w, rqci_wsent *s, unsigned part)
 {
-    uint8_t k[6];
-    bucket_key(k, s->number, part);
+    uint8_t k[RQCI_KEY_BUCKET];
+    rqci_key_bucket(k, s->number, part);
     MDB_val key = {sizeof k, k}, val;
-    const int rc = mdb_get(w->txn, w->env->dbi[RQCI_DB_WS], &key, &val);
+    const int rc = mdb_get(w->txn, w->env->dbi[RQCI_DB_BUCKET], &key, &val);
     if (rc != 0 && rc != MDB_NOTFOUND)
         return rqci_lmdb_err(rc, "buckets", w->err);
     if (rc == 0 && val.mv_size == RQCI_BUCKETS_PER_PART * 16) {
@@ -201,10 +194,10 @@ rqc_err rqci_ws_count(rqci_wtxn *w, uint32_t number, const rqc_record *r, int si
 
 static rqc_err flush_one(rqci_wtxn *w, rqci_wsent *s)
 {
-    uint8_t k[6] = {'n'}, v[RQCI_WS_BYTES];
+    uint8_t k[5] = {'n'}, v[RQCI_WS_BYTES];
     rqci_put32be(k + 1, s->number);
     encode(v, s);
-    MDB_val key = {5, k}, val = {sizeof v, v};
+    MDB_val key = {sizeof k, k}, val = {sizeof v, v};
     int rc = mdb_put(w->txn, w->env->dbi[RQCI_DB_WS], &key, &val, 0);
     for (unsigned part = 0; rc == 0 && part < RQCI_BUCKET_PARTS; part++) {
         if (!(s->parts_dirty & (1u << part)))
@@ -214,10 +207,11 @@ static rqc_err flush_one(rqci_wtxn *w, rqci_wsent *s)
             rqci_put64(b + i * 16, s->buckets[part * RQCI_BUCKETS_PER_PART + i].lo);
             rqci_put64(b + i * 16 + 8, s->buckets[part * RQCI_BUCKETS_PER_PART + i].hi);
         }
-        bucket_key(k, s->number, part);
-        key = (MDB_val){6, k};
+        uint8_t p[RQCI_KEY_BUCKET];
+        rqci_key_bucket(p, s->number, part);
+        key = (MDB_val){sizeof p, p};
         val = (MDB_val){sizeof b, b};
-        rc = mdb_put(w->txn, w->env->dbi[RQCI_DB_WS], &key, &val, 0);
+        rc = mdb_put(w->txn, w->env->dbi[RQCI_DB_BUCKET], &key, &val, 0);
     }
     s->dirty = false;
     s->parts_dirty = 0;

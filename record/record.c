@@ -12,7 +12,7 @@ static double get_real(const uint8_t *p)
     return d;
 }
 
-rqc_value rqci_rec_zero_value(const rqc_record *r, uint8_t type)
+static rqc_value zero_value(const rqc_record *r, uint8_t type)
 {
     switch (type) {
     case RQCI_T_BOOL: return (rqc_value){.type = RQC_BOOL};
@@ -23,7 +23,7 @@ rqc_value rqci_rec_zero_value(const rqc_record *r, uint8_t type)
     }
 }
 
-rqc_value rqci_rec_rare_value(const rqc_record *r, const uint8_t *slot, uint8_t type)
+static rqc_value rare_value(const rqc_record *r, const uint8_t *slot, uint8_t type)
 {
     if (type == RQCI_T_REAL)
         return (rqc_value){.type = RQC_REAL, .u.d = get_real(slot)};
@@ -36,6 +36,31 @@ rqc_value rqci_rec_rare_value(const rqc_record *r, const uint8_t *slot, uint8_t 
     if (p[0] == RQC_REAL)
         return (rqc_value){.type = RQC_REAL, .u.d = get_real(p + 8)};
     return (rqc_value){.type = (rqc_type)p[0], .n = len - 8, .p = p + 8};
+}
+
+rqc_value rqci_rec_other_value(const rqc_record *r, const rqci_entity *e, int field)
+{
+    const uint32_t bit = 1u << field;
+    const uint8_t type = e->types[field];
+    if (!(rqci_rec_present(r) & bit))
+        return (rqc_value){.type = RQC_NULL};
+    if (type == RQCI_T_ID)
+        return (rqc_value){.type = RQC_ID, .n = 16, .p = rqci_rec_id_field(r, field)};
+    if (rqci_rec_zero(r) & bit)
+        return zero_value(r, type);
+    if (type == RQCI_T_BOOL)
+        return (rqc_value){.type = RQC_BOOL, .u.i = 1};
+    if (field == e->updated)
+        return (rqc_value){.type = RQC_INT, .u.i = rqci_rec_updated(r)};
+    const uint8_t *slot = rqci_rec_slot(r, e, field);
+    if (type == RQCI_T_INT)
+        return (rqc_value){.type = RQC_INT, .u.i = (int64_t)rqci_get64(slot)};
+    const uint32_t len = rqci_get32(slot + 4);
+    if ((type != RQCI_T_TEXT && type != RQCI_T_BYTES) || len == RQCI_REC_LARGE)
+        return rare_value(r, slot, type);
+    return (rqc_value){.type = type == RQCI_T_TEXT ? RQC_TEXT : RQC_BYTES,
+                       .n = len,
+                       .p = (const uint8_t *)r + rqci_get32(slot)};
 }
 
 void rqci_rec_unpack(const rqc_record *r, rqc_value *ret_row)

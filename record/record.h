@@ -133,39 +133,30 @@ static inline const uint8_t *rqci_rec_slot(const rqc_record *r, const rqci_entit
     return (const uint8_t *)r + RQCI_REC_HEADER + 8 * rqci_rec_slots(present & e->id_mask, before);
 }
 
-// Values of less frequent kinds: a field that is there and zero; a real, a large value or one of
-// any type in its slot.
-rqc_value rqci_rec_zero_value(const rqc_record *r, uint8_t type);
-rqc_value rqci_rec_rare_value(const rqc_record *r, const uint8_t *slot, uint8_t type);
+// Any value, as rqci_rec_value(). For what that does not answer itself.
+rqc_value rqci_rec_other_value(const rqc_record *r, const rqci_entity *e, int field);
 
 // Field i of a record: type NULL for an absent one; texts and blobs point into the record (p is
 // never NULL); ID, TEXT, BYTES, LARGE as in rqc_value. `field` must be below the entity's nfields.
 // Works at any alignment of r. Inline, and by value: reading fields is what a reader does most, and
 // a value that is built in memory piece by piece and copied as a whole stalls the processor.
+static inline rqc_value rqci_rec_value_of(const rqc_record *r, const rqci_entity *e, int field)
+{
+    const uint32_t bit = 1u << field, present = rqci_rec_present(r), zero = rqci_rec_zero(r);
+    const uint8_t type = e->types[field];
+    if (type == RQCI_T_TEXT && (present & ~zero & bit)) { // what is read most
+        const uint8_t *slot = rqci_rec_slot(r, e, field);
+        const uint32_t len = rqci_get32(slot + 4);
+        if (len != RQCI_REC_LARGE)
+            return (
+                rqc_value){.type = RQC_TEXT, .n = len, .p = (const uint8_t *)r + rqci_get32(slot)};
+    }
+    return rqci_rec_other_value(r, e, field);
+}
+
 static inline rqc_value rqci_rec_value(const rqc_record *r, int field)
 {
-    const rqci_entity *e = &rqci_entities[rqci_rec_entity(r)];
-    const uint32_t bit = 1u << field;
-    const uint8_t type = e->types[field];
-    if (!(rqci_rec_present(r) & bit))
-        return (rqc_value){.type = RQC_NULL};
-    if (type == RQCI_T_ID)
-        return (rqc_value){.type = RQC_ID, .n = 16, .p = rqci_rec_id_field(r, field)};
-    if (rqci_rec_zero(r) & bit)
-        return rqci_rec_zero_value(r, type);
-    if (type == RQCI_T_BOOL)
-        return (rqc_value){.type = RQC_BOOL, .u.i = 1};
-    if (field == e->updated)
-        return (rqc_value){.type = RQC_INT, .u.i = rqci_rec_updated(r)};
-    const uint8_t *slot = rqci_rec_slot(r, e, field);
-    if (type == RQCI_T_INT)
-        return (rqc_value){.type = RQC_INT, .u.i = (int64_t)rqci_get64(slot)};
-    const uint32_t len = rqci_get32(slot + 4);
-    if ((type != RQCI_T_TEXT && type != RQCI_T_BYTES) || len == RQCI_REC_LARGE)
-        return rqci_rec_rare_value(r, slot, type);
-    return (rqc_value){.type = type == RQCI_T_TEXT ? RQC_TEXT : RQC_BYTES,
-                       .n = len,
-                       .p = (const uint8_t *)r + rqci_get32(slot)};
+    return rqci_rec_value_of(r, &rqci_entities[rqci_rec_entity(r)], field);
 }
 
 static inline void rqci_rec_field(const rqc_record *r, int field, rqc_value *ret_value)
