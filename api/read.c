@@ -72,12 +72,12 @@ rqc_err rqc_read_begin(rqc_read *r)
         (void)rqci_mirror_find(r->db, NULL);
     rqc_err rc = moved(r) ? move(r) : RQC_OK;
     if (rc == RQC_OK)
-        rc = rqci_reader_begin(r->reader, &r->err);
+        rc = rqci_reader_begin(r->reader, now, &r->err);
     if (rc == RQC_UNAVAILABLE && !r->db->owner && rqci_mirror_find(r->db, NULL) == RQC_OK &&
         moved(r)) {
         rc = move(r);
         if (rc == RQC_OK)
-            rc = rqci_reader_begin(r->reader, &r->err);
+            rc = rqci_reader_begin(r->reader, now, &r->err);
     }
     if (rc != RQC_OK)
         return rc;

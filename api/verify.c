@@ -272,7 +272,7 @@ static rqc_err pin(rqc_db *db, const rqci_source *source, rqci_reader *reader,
         if (rc == RQC_OK)
             rc = source->begin(source->ctx, state, err);
         if (rc == RQC_OK) {
-            rc = rqci_reader_begin(reader, err);
+            rc = rqci_reader_begin(reader, rqci_now_ms(), err);
             if (rc != RQC_OK)
                 source->end(source->ctx);
         }

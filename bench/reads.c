@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS_MIN = 31, CHECKS = 16, ALLOCATION_RUNS = 50, CONTESTANTS = 8 };
-enum { EMBEDDED, ATTACHED, FLOOR, DIRECT, SQLITE, MEMORY, REDIS, COPY };
+enum { ROUNDS_MIN = 31, CHECKS = 16, ALLOCATION_RUNS = 50, CONTESTANTS = 7 };
+enum { EMBEDDED, ATTACHED, FLOOR, SQLITE, MEMORY, REDIS, COPY };
 
 struct options {
     uint32_t requests, workspaces, seconds;
@@ -253,11 +253,6 @@ static void contestants(struct reads *b)
                                       .self = b->floor,
                                       .run = reads_floor_run,
                                       .packed = true};
-    b->c[DIRECT] = (struct contestant){.name = "floor, record by id",
-                                       .self = b->floor,
-                                       .run = reads_floor_direct,
-                                       .can = reads_floor_direct_can,
-                                       .packed = true};
     b->c[SQLITE] = (struct contestant){.name = "SQLite",
                                        .self = b->sqlite,
                                        .run = reads_sqlite_run,
@@ -299,11 +294,11 @@ static void bench(void *arg, const char *const *folders)
         start_redis(&b, folders[1]);
     reads_attached_open(b.attached, b.path);
     contestants(&b);
-    printf("\nmedians in us of one operation%*s%s\n%-22s %9s %9s %9s %9s %9s %9s %9s %9s %8s %8s"
+    printf("\nmedians in us of one operation%*s%s\n%-22s %9s %9s %9s %9s %9s %9s %9s %8s %8s"
            " %8s %8s %7s %11s %4s\n",
-           80, "", "ratios; allocations of 50", "operation", "embedded", "attached", "floor",
-           "by id", "SQLite", ":memory:", "Redis", "memcpy", "emb/flr", "att/flr", "SQL/emb",
-           "Red/emb", "records", "alloc  att", "n");
+           70, "", "ratios; allocations of 50", "operation", "embedded", "attached", "floor",
+           "SQLite", ":memory:", "Redis", "memcpy", "emb/flr", "att/flr", "SQL/emb", "Red/emb",
+           "records", "alloc  att", "n");
     for (int op = 0; op < OP_COUNT_OF_OPS; op++) {
         if (b.o->only == NULL || strstr(read_ops[op].name, b.o->only) != NULL)
             run_op(&b, (enum read_op)op);

@@ -108,9 +108,6 @@ struct reads_floor;
 struct reads_floor *reads_floor_make(const struct bench_data *d, rqc_db *db, const char *root);
 void reads_floor_free(struct reads_floor *f);
 void reads_floor_run(void *floor, enum read_op op, const struct read_target *t, read_tally *tally);
-void reads_floor_direct(void *floor, enum read_op op, const struct read_target *t,
-                        read_tally *tally);
-bool reads_floor_direct_can(void *floor, enum read_op op);
 
 // ---- SQLite (reads_sqlite.c) --------------------------------------------------------------------
 

@@ -87,7 +87,7 @@ static void copy_request(struct floor_view *v, MDB_txn *txn, uint32_t ws, const 
     if (is_delta && parent != NULL) {
         memcpy(delta, parent, 16);
         memcpy(delta + 16, key + 5, TIME_ID);
-        put(txn, v->dbi[DB_DELTA], delta, sizeof delta, key, 5);
+        put(txn, v->dbi[DB_DELTA], delta, sizeof delta, r, rqci_rec_size(r));
     }
     put(txn, v->dbi[DB_HTTP], rqci_rec_id(r), 16, r, rqci_rec_size(r));
 }
@@ -207,14 +207,9 @@ static void find(struct floor_view *v, enum floor_db db, const void *key, size_t
 
 static void get(struct floor_view *v, const uint8_t *id, read_tally *t)
 {
-    uint8_t key[FLOOR_KEY_MAX], page[FLOOR_KEY_MAX];
     MDB_val val;
 
-    find(v, DB_ID, key, floor_key_id(key, (enum floor_entity)RQC_HTTP, id), &val);
-    memcpy(page, val.mv_data, val.mv_size);
-    for (int i = 0; i < 16; i++)
-        page[13 + i] = (uint8_t)~id[i];
-    find(v, DB_P1_UP, page, 13 + 16, &val);
+    find(v, DB_HTTP, id, 16, &val);
     touch(t, val.mv_data);
 }
 
@@ -304,18 +299,14 @@ static void changes(struct floor_view *v, const struct read_target *t, read_tall
 // these chains do not.)
 static void chain(struct floor_view *v, const uint8_t *base, read_tally *tally)
 {
-    uint8_t key[16], page_at[29];
+    uint8_t key[16];
     MDB_cursor *cur = v->cur[DB_DELTA];
     MDB_val k = {sizeof key, key}, val;
 
     get(v, base, tally);
     memcpy(key, base, 16);
     while (mdb_cursor_get(cur, &k, &val, MDB_SET_RANGE) == 0 && memcmp(k.mv_data, key, 16) == 0) {
-        memcpy(page_at, val.mv_data, 5);
-        memcpy(page_at + 5, (const uint8_t *)k.mv_data + 16, TIME_ID);
-        for (int i = 0; i < 16; i++)
-            key[i] = (uint8_t)~page_at[13 + i];
-        find(v, DB_P1_UP, page_at, sizeof page_at, &val);
+        memcpy(key, rqci_rec_id(val.mv_data), 16);
         touch(tally, val.mv_data);
         k = (MDB_val){sizeof key, key};
     }
@@ -354,7 +345,7 @@ static void updates(struct floor_view *v, const struct read_target *t, read_tall
 
 static void deltas(struct floor_view *v, const struct read_target *t, read_tally *tally)
 {
-    uint8_t key[16], page_at[29];
+    uint8_t key[16];
     MDB_cursor *cur = v->cur[DB_DELTA];
     MDB_val k = {sizeof key, key}, val;
 
@@ -362,13 +353,9 @@ static void deltas(struct floor_view *v, const struct read_target *t, read_tally
     int rc = mdb_cursor_get(cur, &k, &val, MDB_SET_RANGE);
     for (; rc == 0 && memcmp(k.mv_data, key, 16) == 0;
          rc = mdb_cursor_get(cur, &k, &val, MDB_NEXT)) {
-        memcpy(page_at, val.mv_data, 5);
-        memcpy(page_at + 5, (const uint8_t *)k.mv_data + 16, TIME_ID);
-        const MDB_val page = {sizeof page_at, page_at};
-        if (time_of(&page) <= t->since || time_of(&page) > t->until)
-            continue;
-        find(v, DB_P1_UP, page_at, sizeof page_at, &val);
-        touch(tally, val.mv_data);
+        const int64_t time = rqci_rec_updated(val.mv_data);
+        if (time > t->since && time <= t->until)
+            touch(tally, val.mv_data);
     }
 }
 
@@ -396,26 +383,6 @@ static void metrics(struct floor_view *v, const struct read_target *t, read_tall
     }
     tally->ids += recent;
     tally->times += (uint64_t)(latest + earliest);
-}
-
-// A record of its own under its id: faster to get, and stored twice.
-void reads_floor_direct(void *floor, enum read_op op, const struct read_target *t,
-                        read_tally *tally)
-{
-    struct floor_view *v = &((struct reads_floor *)floor)->view;
-    MDB_val val;
-
-    (void)op;
-    floor_view_begin(v, DB_COUNT, DB_COUNT, DB_COUNT);
-    find(v, DB_HTTP, t->id[0], 16, &val);
-    touch(tally, val.mv_data);
-    floor_view_end(v);
-}
-
-bool reads_floor_direct_can(void *floor, enum read_op op)
-{
-    (void)floor;
-    return op == OP_GET;
 }
 
 void reads_floor_run(void *floor, enum read_op op, const struct read_target *t, read_tally *tally)

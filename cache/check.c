@@ -202,8 +202,9 @@ static rqc_err check_http(check *c, const MDB_val *key, const MDB_val *val)
     c->deltas++;
     uint8_t d[RQCI_KEY_DELTA];
     rqci_key_delta(d, parent, updated, id);
-    return has(c, RQCI_DB_DELTA, d, sizeof d, &got) && got.mv_size == 8 &&
-                   rqci_get32(got.mv_data) == ws
+    return has(c, RQCI_DB_DELTA, d, sizeof d, &got) && got.mv_size == RQCI_PLACE_DELTA + copied &&
+                   rqci_get32(got.mv_data) == ws && ((uint8_t *)got.mv_data)[4] == class &&
+                   memcmp((uint8_t *)got.mv_data + RQCI_PLACE_DELTA, r, copied) == 0
                ? RQC_OK
                : fault(c, "a delta is missing in its index");
 }

@@ -284,5 +284,8 @@ rqc_err rqci_read_ws_number(rqci_reader *r, const uint8_t id[16],
 rqc_err rqci_ws_class(rqci_reader *r, const uint8_t workspace[16], uint8_t class,
                       uint64_t *ret_count);
 rqc_err rqci_list_fit(rqci_list *l, size_t more);
+// The record of an entry of the delta database.
+rqc_err rqci_delta_record(rqci_reader *r, const MDB_val *key, const MDB_val *val,
+                          const rqc_record **ret_record);
 
 #endif

@@ -16,7 +16,7 @@
 //   http    ws(4) class(1) time(8) ~id(16) → packed record of a request
 //   kids    owner(16) entity(1) 0x01 last-id(16), or 0x02 for the last chunk → packed records of
 //           one owner, back to back, by id
-//   delta   parent(16) time(8) ~id(16) → ws(4) class(1): deltas of a request
+//   delta   parent(16) time(8) ~id(16) → deltas of a request: ws(4) class(1), a copy of the record
 //   method  ws(4) class(1) method(8, cut or zero padded) time(8) ~id(16) → nothing
 //   seq     ws(4) seq(8) entity(1) id(16) → where the record lies, or tombstone (below)
 //   tomb    id(16) entity(1) ws(4) → seq(8) of the tombstone
@@ -144,6 +144,7 @@ static inline size_t rqci_key_place(uint8_t k[RQCI_KEY_ID], uint8_t entity, cons
     24                         // ws u32, class u8, 3 zero bytes, updated_at i64, arrived u64
                                // (and then the record, where both fit into a page of LMDB twice)
 #define RQCI_PLACE_RESPONSE 24 // owner u8[16], arrived u64
+#define RQCI_PLACE_DELTA    8 // in the delta database: ws u32, class u8, 3 zero bytes; then as above
 #define RQCI_PLACE_CHILD    16 // owner u8[16]
 
 // Values of the seq database. An upsert tells where the record lies, so that a scan finds it in one

@@ -224,11 +224,11 @@ static rqc_err pin(rqci_reader *r, rqci_errbuf *err)
     return rqci_lmdb_err(rc, "begin", err);
 }
 
-rqc_err rqci_reader_begin(rqci_reader *r, rqci_errbuf *err)
+rqc_err rqci_reader_begin(rqci_reader *r, int64_t now, rqci_errbuf *err)
 {
     if (r->begun)
         return rqci_fail(err, RQC_INVALID, "the session was begun already");
-    if (now_ms() >= atomic_load_explicit(&r->mirror->next_look_ms, memory_order_relaxed))
+    if (now >= atomic_load_explicit(&r->mirror->next_look_ms, memory_order_relaxed))
         look_again(r->mirror);
     rqc_err rc = pin(r, err);
     if (rc != RQC_OK)

@@ -71,7 +71,20 @@ static rqc_err place_get(const rqci_wtxn *w, uint8_t entity, const uint8_t id[16
     return rc != 0 ? rqci_lmdb_err(rc, "id", w->err) : place_decode(entity, &val, ret);
 }
 
-// A request's place is followed by a copy of its record, so that a point read is one lookup.
+// A place of a request, followed by a copy of its record unless that is large: a read that comes
+// here needs no other lookup.
+static rqc_err with_record(rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen,
+                           const void *v, size_t n, const rqc_record *r)
+{
+    if (!rqci_place_has_record(rqci_rec_size(r)))
+        return db_put(w, db, k, klen, v, n);
+    w->place.len = 0;
+    rqc_err rc = rqci_buf_add(&w->place, v, n);
+    if (rc == RQC_OK)
+        rc = rqci_buf_add(&w->place, r, rqci_rec_size(r));
+    return rc == RQC_OK ? db_put(w, db, k, klen, w->place.data, w->place.len) : rc;
+}
+
 static rqc_err place_put(rqci_wtxn *w, const rqc_record *r, const place *p)
 {
     const uint8_t entity = rqci_rec_entity(r);
@@ -92,13 +105,8 @@ static rqc_err place_put(rqci_wtxn *w, const rqc_record *r, const place *p)
             n = RQCI_PLACE_RESPONSE;
         }
     }
-    if (entity != RQCI_HTTP || !rqci_place_has_record(rqci_rec_size(r)))
-        return db_put(w, db, k, klen, v, n);
-    w->place.len = 0;
-    rqc_err rc = rqci_buf_add(&w->place, v, n);
-    if (rc == RQC_OK)
-        rc = rqci_buf_add(&w->place, r, rqci_rec_size(r));
-    return rc == RQC_OK ? db_put(w, db, k, klen, w->place.data, w->place.len) : rc;
+    return entity == RQCI_HTTP ? with_record(w, db, k, klen, v, n, r)
+                               : db_put(w, db, k, klen, v, n);
 }
 
 // Notes an arrival in the place of a request or response.
@@ -275,7 +283,7 @@ rqc_err rqci_prune_tombs(rqci_wtxn *w, uint64_t from, uint64_t to)
 
 static rqc_err http_keys(rqci_wtxn *w, const rqc_record *r, const place *p, bool add)
 {
-    uint8_t m[RQCI_KEY_METHOD], d[RQCI_KEY_DELTA], v[8] = {0};
+    uint8_t m[RQCI_KEY_METHOD], d[RQCI_KEY_DELTA], v[RQCI_PLACE_DELTA] = {0};
     rqc_value method;
     rqci_rec_field(r, RQCI_HTTP_METHOD, &method);
     const size_t n = method.type == RQC_TEXT ? method.n : 0;
@@ -286,10 +294,11 @@ static rqc_err http_keys(rqci_wtxn *w, const rqc_record *r, const place *p, bool
     if (rc != RQC_OK || parent == NULL || !(p->class & RQCI_CLASS_DELTA))
         return rc;
     rqci_key_delta(d, parent, p->updated, rqci_rec_id(r));
+    if (!add)
+        return db_del(w, RQCI_DB_DELTA, d, sizeof d);
     rqci_put32(v, p->ws);
     v[4] = p->class;
-    return add ? db_put(w, RQCI_DB_DELTA, d, sizeof d, v, sizeof v)
-               : db_del(w, RQCI_DB_DELTA, d, sizeof d);
+    return with_record(w, RQCI_DB_DELTA, d, sizeof d, v, sizeof v, r);
 }
 
 static rqc_err http_record(rqci_wtxn *w, const uint8_t id[16], const place *p,

@@ -188,6 +188,30 @@ static bool better(const step *a, const step *b)
     return memcmp(rqci_rec_id(a->record), rqci_rec_id(b->record), 16) > 0;
 }
 
+rqc_err rqci_delta_record(rqci_reader *r, const MDB_val *key, const MDB_val *val,
+                          const rqc_record **ret_record)
+{
+    const uint8_t *place = val->mv_data;
+    MDB_val record = {val->mv_size - RQCI_PLACE_DELTA,
+                      (void *)(uintptr_t)(place + RQCI_PLACE_DELTA)};
+    if (val->mv_size < RQCI_PLACE_DELTA)
+        return RQC_CORRUPT;
+    if (val->mv_size == RQCI_PLACE_DELTA) {
+        uint8_t h[RQCI_KEY_HTTP];
+        rqci_put32be(h, rqci_get32(place));
+        h[4] = place[4];
+        memcpy(h + 5, (const uint8_t *)key->mv_data + 16, 24);
+        MDB_val hkey = {sizeof h, h};
+        const int found = mdb_get(r->txn, r->env->dbi[RQCI_DB_HTTP], &hkey, &record);
+        if (found != 0)
+            return found == MDB_NOTFOUND ? RQC_CORRUPT : rqci_lmdb_err(found, "deltas", NULL);
+    }
+    if (record.mv_size < RQCI_REC_HEADER || rqci_rec_size(record.mv_data) != record.mv_size)
+        return RQC_CORRUPT;
+    *ret_record = record.mv_data;
+    return RQC_OK;
+}
+
 static rqc_err walk_add(rqci_buf *walk, const rqc_record *rec, uint32_t from, uint32_t depth)
 {
     const step s = {rec, from, depth};
@@ -196,7 +220,7 @@ static rqc_err walk_add(rqci_buf *walk, const rqc_record *rec, uint32_t from, ui
 
 static rqc_err chain_children(rqci_reader *r, rqci_buf *walk, uint32_t i, int64_t until)
 {
-    uint8_t k[RQCI_KEY_DELTA], h[RQCI_KEY_HTTP];
+    uint8_t k[RQCI_KEY_DELTA];
     const step here = ((const step *)(const void *)walk->data)[i];
     MDB_cursor *c;
     rqc_err rc = rqci_cursor(r, RQCI_DB_DELTA, &c);
@@ -208,19 +232,12 @@ static rqc_err chain_children(rqci_reader *r, rqci_buf *walk, uint32_t i, int64_
     int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
     while (got == 0 && rc == RQC_OK && key.mv_size == RQCI_KEY_DELTA &&
            memcmp(key.mv_data, k, 16) == 0) {
-        const uint8_t *at = key.mv_data, *place = val.mv_data;
-        if (val.mv_size != 8)
-            return RQC_CORRUPT;
-        if (rqci_from_ascending(rqci_get64be(at + 16)) > until)
+        if (rqci_from_ascending(rqci_get64be((const uint8_t *)key.mv_data + 16)) > until)
             return RQC_OK;
-        rqci_put32be(h, rqci_get32(place));
-        h[4] = place[4];
-        memcpy(h + 5, at + 16, 24);
-        MDB_val hkey = {sizeof h, h}, record;
-        const int found = mdb_get(r->txn, r->env->dbi[RQCI_DB_HTTP], &hkey, &record);
-        if (found != 0)
-            return found == MDB_NOTFOUND ? RQC_CORRUPT : rqci_lmdb_err(found, "chain", NULL);
-        rc = walk_add(walk, record.mv_data, i, here.depth + 1);
+        const rqc_record *rec;
+        rc = rqci_delta_record(r, &key, &val, &rec);
+        if (rc == RQC_OK)
+            rc = walk_add(walk, rec, i, here.depth + 1);
         got = mdb_cursor_get(c, &key, &val, MDB_NEXT);
     }
     return rc != RQC_OK || got == 0 || got == MDB_NOTFOUND ? rc : rqci_lmdb_err(got, "chain", NULL);

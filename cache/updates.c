@@ -7,15 +7,18 @@
 // One class of a workspace's requests in order of (updated_at, id) ascending. Keys hold the id's
 // complement, so records of one time stand in the wrong order: a time with several records is read
 // backwards from its end.
+typedef struct entry {
+    const rqc_record *rec; // NULL: none
+    int64_t time;
+} entry;
+
 typedef struct lane {
     rqci_reader *r;
     MDB_cursor *c;
     uint8_t key[RQCI_KEY_HTTP];
-    bool backwards;        // inside a time with several records
-    const rqc_record *rec; // the current one, NULL at the end
-    int64_t time;          // its time
-    int ahead;             // unless backwards: what LMDB said of the entry behind the current one,
-    MDB_val ahead_key, ahead_val; // on which the cursor stands
+    bool backwards; // inside a time with several records
+    entry now;
+    entry ahead; // unless backwards: the one behind it, on which the cursor stands
 } lane;
 
 static const uint8_t last_id[16]; // of a time, id 0 sorts last
@@ -32,17 +35,18 @@ static int64_t key_time(const MDB_val *key)
     return rqci_from_ascending(rqci_get64be((const uint8_t *)key->mv_data + 5));
 }
 
-static rqc_err settle(lane *l, int got, const MDB_val *key, const MDB_val *val)
+static inline rqc_err settle(const lane *l, int got, const MDB_val *key, const MDB_val *val,
+                             entry *ret)
 {
-    l->rec = NULL;
+    ret->rec = NULL;
     if (got == MDB_NOTFOUND || (got == 0 && !inside(l, key)))
         return RQC_OK;
     if (got != 0)
         return rqci_lmdb_err(got, "updates", NULL);
     if (val->mv_size < RQCI_REC_HEADER || rqci_rec_size(val->mv_data) != val->mv_size)
         return RQC_CORRUPT;
-    l->rec = val->mv_data;
-    l->time = key_time(key);
+    ret->rec = val->mv_data;
+    ret->time = key_time(key);
     return RQC_OK;
 }
 
@@ -60,53 +64,54 @@ static rqc_err turn_round(lane *l)
 {
     MDB_val key, val;
     l->backwards = true;
-    rqci_key_time(l->key + 5, l->time, last_id);
+    rqci_key_time(l->key + 5, l->now.time, last_id);
     key = (MDB_val){RQCI_KEY_HTTP, l->key};
     int got = mdb_cursor_get(l->c, &key, &val, MDB_SET_RANGE);
     if (got != 0 || memcmp(key.mv_data, l->key, RQCI_KEY_HTTP) != 0)
         got = mdb_cursor_get(l->c, &key, &val, got == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
-    return settle(l, got, &key, &val);
+    return settle(l, got, &key, &val, &l->now);
 }
 
 // The entry at the cursor is the first of its time; it becomes the current one when it is the only
 // one.
-static rqc_err arrive(lane *l, int got, const MDB_val *key, const MDB_val *val)
+static rqc_err arrive(lane *l)
 {
-    l->backwards = false;
-    const rqc_err rc = settle(l, got, key, val);
-    if (rc != RQC_OK || l->rec == NULL)
-        return rc;
-    l->ahead = mdb_cursor_get(l->c, &l->ahead_key, &l->ahead_val, MDB_NEXT);
-    if (l->ahead == 0 && inside(l, &l->ahead_key) && key_time(&l->ahead_key) == l->time)
+    MDB_val key, val;
+    if (l->now.rec == NULL)
+        return RQC_OK;
+    const int got = mdb_cursor_get(l->c, &key, &val, MDB_NEXT);
+    const rqc_err rc = settle(l, got, &key, &val, &l->ahead);
+    if (rc == RQC_OK && l->ahead.rec != NULL && l->ahead.time == l->now.time)
         return turn_round(l);
-    return RQC_OK;
+    return rc;
 }
 
 // The first record of a time later than `time`.
 static rqc_err enter_after(lane *l, int64_t time)
 {
     MDB_val key, val;
-    l->rec = NULL;
+    l->now.rec = NULL;
+    l->backwards = false;
     if (time == INT64_MAX)
         return RQC_OK;
     rqci_key_time(l->key + 5, time + 1, first_id);
     key = (MDB_val){RQCI_KEY_HTTP, l->key};
     const int got = mdb_cursor_get(l->c, &key, &val, MDB_SET_RANGE);
-    return arrive(l, got, &key, &val);
+    const rqc_err rc = settle(l, got, &key, &val, &l->now);
+    return rc == RQC_OK ? arrive(l) : rc;
 }
 
 static rqc_err lane_next(lane *l)
 {
-    MDB_val key, val;
-    const int64_t time = l->time;
     if (!l->backwards) {
-        key = l->ahead_key;
-        val = l->ahead_val;
-        return arrive(l, l->ahead, &key, &val);
+        l->now = l->ahead;
+        return arrive(l);
     }
+    MDB_val key, val;
+    const int64_t time = l->now.time;
     const int got = mdb_cursor_get(l->c, &key, &val, MDB_PREV);
-    const rqc_err rc = settle(l, got, &key, &val);
-    return rc != RQC_OK || (l->rec != NULL && l->time == time) ? rc : enter_after(l, time);
+    const rqc_err rc = settle(l, got, &key, &val, &l->now);
+    return rc != RQC_OK || (l->now.rec != NULL && l->now.time == time) ? rc : enter_after(l, time);
 }
 
 static rqc_err lane_open(lane *l, rqci_reader *r, int which, uint32_t ws, int64_t since,
@@ -123,14 +128,14 @@ static rqc_err lane_open(lane *l, rqci_reader *r, int which, uint32_t ws, int64_
         return enter_after(l, since);
     MDB_val key, val;
     const int got = seek_before(l, cursor->updated_at, cursor->id, &key, &val);
-    rc = settle(l, got, &key, &val);
+    rc = settle(l, got, &key, &val, &l->now);
     l->backwards = true;
-    if (rc != RQC_OK || (l->rec != NULL && l->time == cursor->updated_at))
+    if (rc != RQC_OK || (l->now.rec != NULL && l->now.time == cursor->updated_at))
         return rc;
     return enter_after(l, cursor->updated_at);
 }
 
-static bool earlier(const lane *a, const lane *b)
+static inline bool earlier(const entry *a, const entry *b)
 {
     if (a->rec == NULL || b->rec == NULL)
         return a->rec != NULL;
@@ -142,8 +147,6 @@ static bool earlier(const lane *a, const lane *b)
 static bool method_matches(const rqc_record *rec, const char *method, size_t n)
 {
     rqc_value v;
-    if (method == NULL)
-        return true;
     rqci_rec_field(rec, RQCI_HTTP_METHOD, &v);
     return v.type == RQC_TEXT && v.n == n && memcmp(v.p, method, n) == 0;
 }
@@ -166,15 +169,15 @@ rqc_err rqci_updates(rqci_reader *r, const uint8_t workspace[16], int64_t since,
     for (int i = 0; i < 2 && rc == RQC_OK; i++)
         rc = lane_open(&lanes[i], r, i, ws, since, cursor);
     while (rc == RQC_OK) {
-        lane *l = earlier(&lanes[0], &lanes[1]) ? &lanes[0] : &lanes[1];
-        if (l->rec == NULL || l->time > until)
+        lane *l = earlier(&lanes[0].now, &lanes[1].now) ? &lanes[0] : &lanes[1];
+        if (l->now.rec == NULL || l->now.time > until)
             break;
-        if (method_matches(l->rec, method, n)) {
+        if (method == NULL || method_matches(l->now.rec, method, n)) {
             if (ret_list->n == limit) {
                 more = true;
                 break;
             }
-            last = ret_list->items[ret_list->n++] = l->rec;
+            last = ret_list->items[ret_list->n++] = l->now.rec;
         }
         rc = lane_next(l);
     }
@@ -227,7 +230,7 @@ static void reverse(const rqc_record **items, size_t n)
 static rqc_err deltas_of(rqci_reader *r, MDB_cursor *c, const uint8_t parent[16], int64_t since,
                          int64_t until, rqci_list *list)
 {
-    uint8_t k[RQCI_KEY_DELTA], h[RQCI_KEY_HTTP];
+    uint8_t k[RQCI_KEY_DELTA];
     if (since == INT64_MAX)
         return RQC_OK;
     rqci_key_delta(k, parent, since + 1, first_id);
@@ -236,27 +239,20 @@ static rqc_err deltas_of(rqci_reader *r, MDB_cursor *c, const uint8_t parent[16]
     int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
     for (; got == 0 && key.mv_size == RQCI_KEY_DELTA && memcmp(key.mv_data, parent, 16) == 0;
          got = mdb_cursor_get(c, &key, &val, MDB_NEXT)) {
-        const uint8_t *at = key.mv_data, *place = val.mv_data;
-        if (val.mv_size != 8)
-            return RQC_CORRUPT;
-        const int64_t time = rqci_from_ascending(rqci_get64be(at + 16));
+        const int64_t time = rqci_from_ascending(rqci_get64be((const uint8_t *)key.mv_data + 16));
         if (time > until)
             break;
-        rqci_put32be(h, rqci_get32(place));
-        h[4] = place[4];
-        memcpy(h + 5, at + 16, 24);
-        MDB_val hkey = {sizeof h, h}, rec;
-        const int found = mdb_get(r->txn, r->env->dbi[RQCI_DB_HTTP], &hkey, &rec);
-        if (found != 0)
-            return found == MDB_NOTFOUND ? RQC_CORRUPT : rqci_lmdb_err(found, "deltas", NULL);
-        const rqc_err rc = rqci_list_fit(list, 1);
+        const rqc_record *rec;
+        rqc_err rc = rqci_delta_record(r, &key, &val, &rec);
+        if (rc == RQC_OK)
+            rc = rqci_list_fit(list, 1);
         if (rc != RQC_OK)
             return rc;
         if (list->n > tie && rqci_rec_updated(list->items[tie]) != time) {
             reverse(list->items + tie, list->n - tie);
             tie = list->n;
         }
-        list->items[list->n++] = rec.mv_data;
+        list->items[list->n++] = rec;
     }
     if (list->n > tie)
         reverse(list->items + tie, list->n - tie);

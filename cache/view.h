@@ -92,9 +92,9 @@ void rqci_mirror_wake(rqci_mirror *m);
 
 rqc_err rqci_reader_new(rqci_mirror *m, rqci_reader **ret_reader, rqci_errbuf *err);
 void rqci_reader_free(rqci_reader *r);
-rqc_err rqci_reader_begin(
-    rqci_reader *r,
-    rqci_errbuf *err); // RQC_UNAVAILABLE, RQC_NO_MEMORY, RQC_BUSY (more than 1,022 sessions)
+// now_ms: CLOCK_MONOTONIC_COARSE, in milliseconds; the caller has just read it. RQC_UNAVAILABLE,
+// RQC_NO_MEMORY, RQC_BUSY (more than 1,022 sessions).
+rqc_err rqci_reader_begin(rqci_reader *r, int64_t now_ms, rqci_errbuf *err);
 void rqci_reader_end(rqci_reader *r);
 
 // What the pinned view is: identity, position, horizon. Valid from begin to end. All zeros where

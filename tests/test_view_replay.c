@@ -184,7 +184,7 @@ static void look(seen *s, const char *dir, const fake_store *store, uint32_t lim
     rqci_reader *r;
     s->text.len = 0;
     if (rqci_mirror_open(dir, NULL, &m, &err) != RQC_OK || rqci_reader_new(m, &r, &err) != RQC_OK ||
-        rqci_reader_begin(r, &err) != RQC_OK)
+        rqci_reader_begin(r, 0, &err) != RQC_OK)
         bail("cannot read %s: %s", dir, err.text);
     if (rqci_reader_check(r, &err) != RQC_OK)
         bail("check of %s at %" PRIu64 ": %s", dir, store->head, err.text);
