@@ -113,7 +113,7 @@ static inline bool wanted(const rqc_record *rec, const rqci_entity *e, int64_t u
 {
     if (!all && e->enabled >= 0 && !rqci_rec_bool(rec, e->enabled))
         return false;
-    return e->updated < 0 || rqci_rec_updated(rec) <= until;
+    return rqci_rec_updated(rec) <= until || e->updated < 0;
 }
 
 // Adds a chunk's records, which come in order of their ids. Clears *newest_first where one is newer

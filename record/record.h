@@ -133,6 +133,20 @@ static inline const uint8_t *rqci_rec_slot(const rqc_record *r, const rqci_entit
     return (const uint8_t *)r + RQCI_REC_HEADER + 8 * rqci_rec_slots(present & e->id_mask, before);
 }
 
+// A REAL field's value, `none` when NULL. O(1).
+static inline double rqci_rec_real(const rqc_record *r, const rqci_entity *e, int field,
+                                   double none)
+{
+    double d;
+    if (!(rqci_rec_present(r) >> field & 1u))
+        return none;
+    if (rqci_rec_zero(r) >> field & 1u)
+        return 0.0;
+    const uint64_t bits = rqci_get64(rqci_rec_slot(r, e, field));
+    memcpy(&d, &bits, sizeof d);
+    return d;
+}
+
 // Any value, as rqci_rec_value(). For what that does not answer itself.
 rqc_value rqci_rec_other_value(const rqc_record *r, const rqci_entity *e, int field);
 

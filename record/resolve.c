@@ -212,6 +212,8 @@ rqc_err rqci_merge_children(const rqci_entity *e, rqci_list *base, rqci_list *de
         delta = &none;
     rqci_items *m = ret_items;
     m->n = 0;
+    if (base->n == 0 && delta->n == 0)
+        return RQC_OK;
     if (base->n >= NONE / 4 || delta->n >= NONE / 4)
         return RQC_TOO_LARGE;
     const size_t noverrides = count_overrides(e, delta);

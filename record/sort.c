@@ -12,9 +12,7 @@ typedef bool (*before_fn)(const rqci_entity *e, const rqc_record *a, const rqc_r
 
 static double order_of(const rqci_entity *e, const rqc_record *r)
 {
-    rqc_value v;
-    rqci_rec_field(r, e->order, &v);
-    return v.type == RQC_REAL ? v.u.d : -(double)INFINITY;
+    return rqci_rec_real(r, e, e->order, -(double)INFINITY);
 }
 
 static bool before_by_id(const rqc_record *a, const rqc_record *b)
