@@ -14,21 +14,16 @@
 
 // ---- Small things -------------------------------------------------------------------------------
 
-static _Atomic unsigned fork_count;
+_Atomic unsigned rqci_fork_count;
 
 static void count_fork(void)
 {
-    atomic_fetch_add(&fork_count, 1);
+    atomic_fetch_add(&rqci_fork_count, 1);
 }
 
 static void watch_forks(void)
 {
     (void)pthread_atfork(NULL, NULL, count_fork);
-}
-
-bool rqci_forked(const rqc_db *db)
-{
-    return atomic_load_explicit(&fork_count, memory_order_relaxed) != db->forks;
 }
 
 rqc_err rqci_report(rqc_error *err, rqc_err code, const rqci_errbuf *detail)
@@ -42,13 +37,6 @@ rqc_err rqci_report(rqc_error *err, rqc_err code, const rqci_errbuf *detail)
     memcpy(err->text, text, n);
     err->text[n] = 0;
     return code;
-}
-
-int64_t rqci_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 // ---- The source, noting its state ---------------------------------------------------------------
@@ -207,7 +195,7 @@ static rqc_err db_new(const char *path, const rqc_options *o, bool owner, rqc_db
         return RQC_NO_MEMORY;
     }
     db->owner = owner;
-    db->forks = atomic_load(&fork_count);
+    db->forks = atomic_load(&rqci_fork_count);
     db->max_age_ms = o->max_age_ms ? o->max_age_ms : MAX_AGE_MS;
     db->log = (rqci_log){o->log, o->log_ctx};
     db->source = (rqci_source){db,         source_begin, source_end,  source_changes,

@@ -22,6 +22,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <time.h>
 
 // A mirror and the sessions on it. An attached handle opens another one when the owner's view
 // moved.
@@ -104,10 +105,19 @@ struct rqc_read {
 // Copies a detail to a public error. `err` may be NULL. Returns code.
 rqc_err rqci_report(rqc_error *err, rqc_err code, const rqci_errbuf *detail);
 
+extern _Atomic unsigned rqci_fork_count; // how often this process and its parents forked
 // True in a child of the process that opened the handle.
-bool rqci_forked(const rqc_db *db);
+static inline bool rqci_forked(const rqc_db *db)
+{
+    return atomic_load_explicit(&rqci_fork_count, memory_order_relaxed) != db->forks;
+}
 
-int64_t rqci_now_ms(void); // monotonic, coarse
+static inline int64_t rqci_now_ms(void) // monotonic, coarse
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
 
 // txn.c: which write the last failed commit was refused for, counted from 0 in the order of the
 // calls; SIZE_MAX: none of them.

@@ -412,15 +412,13 @@ static void check_and_tell(const char *path, int fd)
     MDB_env *env = NULL;
     rqci_env e = {0};
     MDB_txn *txn = NULL;
-    static const char *const names[RQCI_DB_COUNT] = {"meta",   "id",  "http", "kids", "delta",
-                                                     "method", "seq", "tomb", "ws"};
     bool ok = rqci_check_pages(path, NULL) == RQC_OK && mdb_env_create(&env) == 0 &&
               mdb_env_set_maxdbs(env, RQCI_DB_COUNT) == 0 &&
               mdb_env_open(env, path, MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0640) == 0 &&
               mdb_txn_begin(env, NULL, MDB_RDONLY, &txn) == 0;
     e.env = env;
     for (int i = 0; ok && i < RQCI_DB_COUNT; i++)
-        ok = mdb_dbi_open(txn, names[i], 0, &e.dbi[i]) == 0;
+        ok = mdb_dbi_open(txn, rqci_db_names[i], 0, &e.dbi[i]) == 0;
     if (ok && rqci_check_txn(txn, &e, NULL) == RQC_OK)
         (void)!write(fd, "K", 1);
     _exit(0);

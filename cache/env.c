@@ -17,9 +17,8 @@
 #define SIZE_TRIES         20 // a millisecond apart
 #define LOCK_BYTES         65536u
 
-static const char *const db_names[RQCI_DB_COUNT] = {"meta", "id",    "request", "http",
-                                                    "kids", "delta", "method",  "seq",
-                                                    "tomb", "ws",    "bucket"};
+const char *const rqci_db_names[RQCI_DB_COUNT] = {"id",     "request", "http", "kids", "delta",
+                                                  "method", "seq",     "tomb", "ws",   "bucket"};
 
 // All environments of this process. LMDB forbids to open one twice: closing one handle would drop
 // the locks of the other.
@@ -55,12 +54,12 @@ static rqc_err open_dbis(rqci_env *e, bool create, rqci_errbuf *err)
     if (rc != 0)
         return rqci_lmdb_err(rc, "begin", err);
     for (int i = 0; i < RQCI_DB_COUNT; i++) {
-        rc = mdb_dbi_open(txn, db_names[i], create ? MDB_CREATE : 0, &e->dbi[i]);
+        rc = mdb_dbi_open(txn, rqci_db_names[i], create ? MDB_CREATE : 0, &e->dbi[i]);
         if (rc != 0) {
             mdb_txn_abort(txn);
             return rc == MDB_NOTFOUND ? rqci_fail(err, RQC_UNAVAILABLE,
-                                                  "view: database %s is missing", db_names[i])
-                                      : rqci_lmdb_err(rc, db_names[i], err);
+                                                  "view: database %s is missing", rqci_db_names[i])
+                                      : rqci_lmdb_err(rc, rqci_db_names[i], err);
         }
     }
     return rqci_lmdb_err(mdb_txn_commit(txn), "open databases", err);
@@ -258,7 +257,7 @@ void rqci_env_close(rqci_env *e)
 rqc_err rqci_meta_get(MDB_txn *txn, const rqci_env *e, rqci_meta *ret_meta, rqci_errbuf *err)
 {
     MDB_val key = {5, (void *)(uintptr_t) "state"}, val;
-    const int rc = mdb_get(txn, e->dbi[RQCI_DB_META], &key, &val);
+    const int rc = mdb_get(txn, e->dbi[RQCI_DB_WS], &key, &val);
     if (rc == MDB_NOTFOUND || (rc == 0 && val.mv_size != RQCI_META_BYTES))
         return rqci_fail(err, RQC_UNAVAILABLE, "view: it has no state");
     if (rc != 0)
@@ -292,5 +291,5 @@ rqc_err rqci_meta_put(MDB_txn *txn, const rqci_env *e, const rqci_meta *meta, rq
     rqci_put64(p + 64, meta->tombstones);
     rqci_put32(p + 72, meta->workspaces);
     MDB_val key = {5, (void *)(uintptr_t) "state"}, val = {sizeof p, p};
-    return rqci_lmdb_err(mdb_put(txn, e->dbi[RQCI_DB_META], &key, &val, 0), "state", err);
+    return rqci_lmdb_err(mdb_put(txn, e->dbi[RQCI_DB_WS], &key, &val, 0), "state", err);
 }

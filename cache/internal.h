@@ -12,6 +12,8 @@
 #include <sys/types.h>
 
 // ---- Environments (env.c) ----
+extern const char *const rqci_db_names[RQCI_DB_COUNT];
+
 // One LMDB environment may be opened only once in a process, so all handles of the process share it
 // by device and inode.
 typedef struct rqci_env {

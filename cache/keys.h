@@ -10,7 +10,6 @@
 #include <stdbool.h>
 
 // The databases of an environment, in the order of their handles.
-//   meta    "state" → rqci_meta
 //   id      id(16) entity(1) → place of the record (below), unless it is a request
 //   request id(16) → place of a request, and a copy of its record
 //   http    ws(4) class(1) time(8) ~id(16) → packed record of a request
@@ -20,10 +19,9 @@
 //   method  ws(4) class(1) method(8, cut or zero padded) time(8) ~id(16) → nothing
 //   seq     ws(4) seq(8) entity(1) id(16) → where the record lies, or tombstone (below)
 //   tomb    id(16) entity(1) ws(4) → seq(8) of the tombstone
-//   ws      'i' id(16) → number(4) · 'n' number(4) → counters · 'd' number(4) day(8) → counts
-//   bucket  number(4) part(1) → 16 bucket digests
+//   ws      "state" → rqci_meta · 'i' id(16) → number(4) · 'n' number(4) → counters · 'd' number(4)
+//   day(8) → counts bucket  number(4) part(1) → 16 bucket digests
 enum rqci_dbi {
-    RQCI_DB_META,
     RQCI_DB_ID,
     RQCI_DB_REQUEST,
     RQCI_DB_HTTP,
