@@ -725,7 +725,9 @@ typedef struct rqc_result {
 } rqc_result;
 
 // Returns when the transaction is durable and, normally, visible. On success the transaction is
-// empty again. On failure it keeps its writes.
+// empty again. On failure it keeps its writes. Any thread, with 256 KiB of stack: where nobody else
+// commits at the moment the work is done on it, otherwise together with what others commit on a
+// thread of the handle's. It is no cancellation point.
 RQC_API rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result);
 
 // A commit that nobody waits for. Between rqc_commit_async and its completion the transaction is in

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// One checkpointer: the writer thread, between its transactions. No connection of ours checkpoints
+// One checkpointer: the writer thread, in turns of its own. No connection of ours checkpoints
 // by itself. TRUNCATE takes the write lock, so no other connection writes meanwhile: versions of
 // SQLite before 3.51.3 can damage the database when a checkpoint and the reset of the -wal meet.
+//
+// Between checkpoints of a busy writer the -wal keeps its size, as it does where SQLite restarts
+// it: a commit that writes over old frames waits half as long for the disk as one that makes the
+// file longer (265 us instead of 475 for 13 frames on ext4), because the file system has nothing to
+// note.
 #include "persist/internal.h"
 
 #include <sys/stat.h>
@@ -9,8 +14,9 @@
 #include <time.h>
 
 #define WAL_LIMIT (UINT64_C(16) << 20)
-#define RETRY_MS  5000 // after a reader was in the way
-#define WAIT_MS   100  // how long writers wait for such a reader
+#define WAL_MORE  (UINT64_C(4) << 20) // a transaction may end so far behind it
+#define RETRY_MS  5000                // after a reader was in the way
+#define WAIT_MS   100                 // how long writers wait for such a reader
 
 static uint64_t now_ms(void)
 {
@@ -19,22 +25,85 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static uint64_t wal_bytes(const rqci_store *s)
+static uint64_t free_bytes(const rqci_store *s)
+{
+    struct statvfs fs;
+    // Some file systems do not say.
+    return statvfs(s->path, &fs) != 0 || fs.f_blocks == 0 ? UINT64_MAX
+                                                          : (uint64_t)fs.f_bavail * fs.f_frsize;
+}
+
+int rqci_wal_noted(void *store, sqlite3 *db, const char *name, int frames)
+{
+    (void)db;
+    (void)name;
+    ((rqci_store *)store)->wal_frames = (uint64_t)frames;
+    return SQLITE_OK;
+}
+
+static uint64_t file_bytes(const rqci_store *s)
 {
     struct stat st;
     return stat(s->wal_path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
-bool rqci_checkpoint(rqci_store *s)
+// Of the file no more counts than what the last commit of ours left behind, unless others made it
+// longer.
+static uint64_t wal_bytes(const rqci_store *s)
 {
-    sqlite3_busy_timeout(s->db, WAIT_MS);
+    const uint64_t size = file_bytes(s), used = s->wal_frames * s->frame_bytes;
+    return size > used && size < WAL_LIMIT + WAL_MORE ? used : size;
+}
+
+// The methods of the -wal's file, with a truncation of ours.
+typedef struct kept_methods {
+    sqlite3_io_methods m; // first: a file's pMethods point here
+    const sqlite3_io_methods *real;
+} kept_methods;
+
+// The log begins anew at this moment: the index in shared memory says so already. What stands in
+// the file is of older salts than the next frames; without a header nothing of it is looked at.
+static int keep_size(sqlite3_file *f, sqlite3_int64 size)
+{
+    static const uint8_t no_header[32];
+    const kept_methods *k = (const kept_methods *)(const void *)f->pMethods;
+    return size == 0 ? k->real->xWrite(f, no_header, sizeof no_header, 0)
+                     : k->real->xTruncate(f, size);
+}
+
+static int truncate_log(rqci_store *s, bool keep)
+{
+    sqlite3_file *f = NULL;
+    kept_methods k;
     int frames = 0, done = 0;
+    keep = keep && sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &f) == 0 &&
+           f && f->pMethods;
+    if (keep) {
+        // Those of a newer SQLite may be longer than what we know.
+        k.real = f->pMethods;
+        memset(&k.m, 0, sizeof k.m);
+        k.m = *k.real;
+        k.m.iVersion = k.m.iVersion < 3 ? k.m.iVersion : 3;
+        k.m.xTruncate = keep_size;
+        f->pMethods = &k.m;
+    }
     const int rc =
         sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, &frames, &done);
+    if (keep)
+        f->pMethods = k.real;
+    return rc;
+}
+
+bool rqci_checkpoint(rqci_store *s, bool keep)
+{
+    sqlite3_busy_timeout(s->db, WAIT_MS);
+    const int rc = truncate_log(s, keep && free_bytes(s) >= 4 * WAL_LIMIT &&
+                                       file_bytes(s) < WAL_LIMIT + WAL_MORE);
     sqlite3_busy_timeout(s->db, s->busy_ms);
     rqci_side_flush(s->side_fd);
     if (rc == SQLITE_OK) {
         s->ckpt_from = 0;
+        s->wal_frames = 0;
         pthread_mutex_lock(&s->mu);
         s->n_checkpoints++;
         pthread_mutex_unlock(&s->mu);
@@ -55,19 +124,14 @@ bool rqci_checkpoint(rqci_store *s)
 // database's file and nothing could empty it any more.
 static uint64_t limit(const rqci_store *s)
 {
-    struct statvfs fs;
-    if (statvfs(s->path, &fs) != 0 || fs.f_blocks == 0) // some file systems do not say
-        return WAL_LIMIT;
-    const uint64_t room = (uint64_t)fs.f_bavail * fs.f_frsize;
+    const uint64_t room = free_bytes(s);
     return room < WAL_LIMIT ? room : WAL_LIMIT;
 }
 
-void rqci_checkpoint_maybe(rqci_store *s)
+bool rqci_checkpoint_due(const rqci_store *s)
 {
     const uint64_t bytes = wal_bytes(s);
-    if (bytes == 0 || bytes < limit(s))
-        return;
-    if (s->ckpt_from > 0 && bytes < s->ckpt_from + WAL_LIMIT && now_ms() < s->ckpt_at_ms + RETRY_MS)
-        return;
-    rqci_checkpoint(s);
+    return bytes > 0 && bytes >= limit(s) &&
+           (s->ckpt_from == 0 || bytes >= s->ckpt_from + WAL_LIMIT ||
+            now_ms() >= s->ckpt_at_ms + RETRY_MS);
 }

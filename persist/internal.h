@@ -264,8 +264,8 @@ struct rqci_store {
     void *ctx;
     rqci_lock lock;
 
-    // The writer's: used by the opening thread until start, then by the writer thread, then by the
-    // closing thread.
+    // Used by the opening thread until start, then by whoever has the turn, then by the closing
+    // thread.
     sqlite3 *db;
     rqci_sql sql;
     rqci_shape shape; // as verified; shape.version is compared at every transaction
@@ -278,15 +278,20 @@ struct rqci_store {
     rqci_facts facts; // as committed; others read it under `mu`
     uint64_t head;    // as last seen here; others read it under `mu`
     uint64_t ckpt_from,
-        ckpt_at_ms; // size of the -wal and time of the last attempt that did not empty it
-    bool wal_used;  // something to checkpoint when idle
+        ckpt_at_ms;        // size of the -wal and time of the last attempt that did not empty it
+    _Atomic bool wal_used; // something to checkpoint when idle
+    uint64_t wal_frames;   // in the -wal after our last commit
+    uint64_t frame_bytes;
 
     pthread_mutex_t mu; // queue, calls, flags, counters
     pthread_cond_t wake, called;
     rqci_job *first, *last;
     rqci_call *calls, *calls_last;
     bool started, closing;
-    bool ready; // opened completely
+    bool turn_taken;  // somebody uses the connection
+    bool ckpt_wanted; // the -wal has grown large
+    bool sleeps_long; // the writer thread, until it is woken
+    bool ready;       // opened completely
     pthread_t thread;
     uint64_t n_groups, n_jobs, n_failed, n_checkpoints;
 
@@ -325,7 +330,10 @@ rqc_err rqci_writer_call(rqci_store *s, rqc_err (*fn)(rqci_store *s, void *arg, 
                          void *arg, rqci_errbuf *err);
 void rqci_store_rollback(
     rqci_store *s); // ends an open transaction of the writer, whatever it takes
-void rqci_checkpoint_maybe(rqci_store *s); // when the -wal has grown large
-bool rqci_checkpoint(rqci_store *s); // now; false when a reader keeps the -wal from being emptied
+bool rqci_checkpoint_due(const rqci_store *s); // the -wal has grown large
+// Now; false when a reader keeps the -wal from being emptied. With `keep` its file may stay as long
+// as it is, to be written over.
+bool rqci_checkpoint(rqci_store *s, bool keep);
+int rqci_wal_noted(void *store, sqlite3 *db, const char *name, int frames); // sqlite3_wal_hook
 
 #endif

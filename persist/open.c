@@ -107,7 +107,7 @@ static rqc_err init(const char *path, const rqci_store_options *opt, rqci_store 
 static rqc_err start_history(rqci_store *s, bool create, rqci_errbuf *err)
 {
     rqc_err e = rqci_history_start(s, create, err);
-    if (e == RQC_NO_SPACE && rqci_checkpoint(s))
+    if (e == RQC_NO_SPACE && rqci_checkpoint(s, false))
         e = rqci_history_start(s, create, err);
     return e == RQC_NO_SPACE || e == RQC_IO ? rqci_fail_within(err, e, "%s", s->path) : e;
 }
@@ -130,6 +130,12 @@ static rqc_err open_owner(rqci_store *s, bool there, bool create, rqci_errbuf *e
     if (!e)
         e = rqci_db_int_kept(s->db, "PRAGMA data_version", &s->data_version, &s->seen_data_version,
                              err);
+    int64_t page_bytes = 0;
+    if (!e)
+        e = rqci_db_int(s->db, "PRAGMA page_size", &page_bytes, err);
+    s->frame_bytes = (uint64_t)page_bytes + 24;
+    if (!e)
+        sqlite3_wal_hook(s->db, rqci_wal_noted, s);
     return e;
 }
 
@@ -208,7 +214,7 @@ static void close_writer(rqci_store *s)
 {
     if (s->ready) {
         rqci_history_close(s);
-        rqci_checkpoint(s);
+        rqci_checkpoint(s, false);
     }
     rqci_store_rollback(s);
     rqci_sql_clear(&s->sql);

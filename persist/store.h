@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The durable truth: one SQLite file, one writer thread with group commit, change capture by
+// The durable truth: one SQLite file, one writer at a time with group commit, change capture by
 // triggers.
 //
-// Flow of a write: submit → the writer thread takes every job that waits → BEGIN IMMEDIATE → one
-// SAVEPOINT per job → COMMIT (fsync) → committed() (the view catches up) → done() of each job.
-// Nothing is visible before it is durable.
+// Flow of a write: submit → the writer thread takes every job that waits (a caller of
+// rqci_store_run that finds nobody at work does its own) → BEGIN IMMEDIATE → one SAVEPOINT per job
+// → COMMIT (fsync) → committed() (the view catches up) → done() of each job. Nothing is visible
+// before it is durable.
 #ifndef RQCI_STORE_H
 #define RQCI_STORE_H
 
@@ -41,7 +42,7 @@ typedef struct rqci_job {
     const void *key; // idempotency key, with key_len 0: none; a job whose key was used for the same
     size_t key_len;  // request does nothing and has the results of then
     uint8_t request[16];                // rqci_writes_hash, with a key
-    void (*done)(struct rqci_job *job); // called once, on the writer thread, after commit and
+    void (*done)(struct rqci_job *job); // called once, on the thread that wrote, after commit and
                                         // committed(); must not block
     void *ctx;
     // Results, valid in and after done():
@@ -69,7 +70,7 @@ typedef struct rqci_store_options {
                      // created. 0: default
     int busy_ms;     // how long to wait for another process's SQLite lock; 0: default 5,000
     rqci_log log;
-    // Called on the writer thread after every durable commit, own or foreign, and once for
+    // Called on the thread that wrote after every durable commit, own or foreign, and once for
     // rqci_store_sync. Returns RQC_OK when the view shows `head`.
     rqc_err (*committed)(void *ctx, uint64_t head);
     void *ctx;

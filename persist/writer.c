@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The writer thread: everything that writes the database goes through it. It takes all jobs that
-// wait and makes one transaction of them, so that one wait for the disk serves all.
+// Everything that writes the database is done by whoever has the turn: a caller that finds nobody
+// at work does its own job at once, which spares two changes of threads; otherwise the writer
+// thread, which takes all jobs that wait and makes one transaction of them, so that one wait for
+// the disk serves all.
 #include "persist/internal.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -309,8 +312,7 @@ rqc_err rqci_writer_call(rqci_store *s, rqc_err (*fn)(rqci_store *s, void *arg, 
 
 // ---- The thread ----
 
-// Waits for work; with something in the -wal not for ever. False on timeout.
-static bool wait_for_work(rqci_store *s)
+static struct timespec idle_end(void)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -320,11 +322,30 @@ static bool wait_for_work(rqci_store *s)
         until.tv_sec++;
         until.tv_nsec -= 1000000000L;
     }
-    while (!s->first && !s->calls && !s->closing) {
-        if (!s->wal_used)
+    return until;
+}
+
+static bool has_work(const rqci_store *s)
+{
+    return s->first || s->calls || s->closing || s->ckpt_wanted;
+}
+
+// Waits for work and the turn; with something in the -wal not for ever. False when nobody wrote for
+// IDLE_MS.
+static bool wait_for_work(rqci_store *s)
+{
+    struct timespec until = idle_end();
+    uint64_t groups = s->n_groups;
+    while (s->turn_taken || !has_work(s)) {
+        s->sleeps_long = !s->wal_used;
+        if (s->sleeps_long) {
             pthread_cond_wait(&s->wake, &s->mu);
-        else if (pthread_cond_timedwait(&s->wake, &s->mu, &until) == ETIMEDOUT)
-            return false;
+        } else if (pthread_cond_timedwait(&s->wake, &s->mu, &until) == ETIMEDOUT) {
+            if (!s->turn_taken && !has_work(s) && groups == s->n_groups)
+                return false;
+            until = idle_end();
+            groups = s->n_groups;
+        }
     }
     return true;
 }
@@ -361,9 +382,11 @@ static void run_calls(rqci_store *s, rqci_call *calls)
 void *rqci_writer_main(void *store)
 {
     rqci_store *s = store;
+    pthread_mutex_lock(&s->mu);
     for (;;) {
-        pthread_mutex_lock(&s->mu);
-        const bool work = wait_for_work(s);
+        const bool work = wait_for_work(s), large = s->ckpt_wanted;
+        s->turn_taken = true;
+        s->ckpt_wanted = false;
         rqci_call *calls = s->calls;
         s->calls = s->calls_last = NULL;
         rqci_job *group = s->first ? take_group(s) : NULL;
@@ -372,11 +395,14 @@ void *rqci_writer_main(void *store)
         if (end)
             return NULL;
         if (!work)
-            s->wal_used = !rqci_checkpoint(s);
+            s->wal_used = !rqci_checkpoint(s, false);
         run_calls(s, calls);
         if (group)
             run_group(s, group);
-        rqci_checkpoint_maybe(s);
+        if ((large || calls || group) && rqci_checkpoint_due(s))
+            rqci_checkpoint(s, true);
+        pthread_mutex_lock(&s->mu);
+        s->turn_taken = false;
     }
 }
 
@@ -421,8 +447,79 @@ static void waiter_done(rqci_job *job)
     pthread_mutex_unlock(&w->mu);
 }
 
+static bool take_turn(rqci_store *s)
+{
+    pthread_mutex_lock(&s->mu);
+    const bool mine = s->started && !s->turn_taken && !has_work(s);
+    s->turn_taken = s->turn_taken || mine;
+    pthread_mutex_unlock(&s->mu);
+    return mine;
+}
+
+// The writer thread is woken only when there is something for it.
+static void end_turn(rqci_store *s)
+{
+    const bool large = rqci_checkpoint_due(s);
+    pthread_mutex_lock(&s->mu);
+    s->turn_taken = false;
+    s->ckpt_wanted = s->ckpt_wanted || large;
+    if (has_work(s) || (s->sleeps_long && s->wal_used))
+        pthread_cond_signal(&s->wake);
+    pthread_mutex_unlock(&s->mu);
+}
+
+static void nobody_waits(rqci_job *job)
+{
+    (void)job;
+}
+
+// To write behind a limit of the file size is an error for us, and SIGXFSZ for the thread that does
+// it: the writer thread has all signals blocked, a caller must not find it.
+static void hold_limit_signal(sigset_t *ret_old, bool *ret_pending)
+{
+    sigset_t only, pending;
+    sigemptyset(&only);
+    sigaddset(&only, SIGXFSZ);
+    pthread_sigmask(SIG_BLOCK, &only, ret_old);
+    *ret_pending = sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 1;
+}
+
+static void drop_limit_signal(const sigset_t *old, bool pending)
+{
+    static const struct timespec none;
+    sigset_t only;
+    sigemptyset(&only);
+    sigaddset(&only, SIGXFSZ);
+    if (!pending)
+        (void)sigtimedwait(&only, NULL, &none);
+    pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+// The job by the calling thread, when nobody else writes.
+static bool run_here(rqci_store *s, rqci_job *job)
+{
+    int cancel;
+    sigset_t old;
+    bool pending;
+    if (s->read_only || atomic_load(&s->lock.forked) || job->nwrites > RQCI_JOB_WRITES_MAX ||
+        !take_turn(s))
+        return false;
+    // A thread that is cancelled in here would keep the turn.
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    hold_limit_signal(&old, &pending);
+    job->next = NULL;
+    job->done = nobody_waits;
+    run_group(s, job);
+    end_turn(s);
+    drop_limit_signal(&old, pending);
+    pthread_setcancelstate(cancel, &cancel);
+    return true;
+}
+
 rqc_err rqci_store_run(rqci_store *s, rqci_job *job)
 {
+    if (run_here(s, job))
+        return job->err;
     waiter w = {.mu = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
     job->done = waiter_done;
     job->ctx = &w;

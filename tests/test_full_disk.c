@@ -213,7 +213,7 @@ static void test_group(const char *disk)
 static rqc_err checkpoint_call(rqci_store *s, void *arg, rqci_errbuf *err)
 {
     (void)err;
-    *(bool *)arg = rqci_checkpoint(s);
+    *(bool *)arg = rqci_checkpoint(s, false);
     return RQC_OK;
 }
 

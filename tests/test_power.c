@@ -231,7 +231,7 @@ static rqc_err checkpoint_call(rqci_store *s, void *arg, rqci_errbuf *err)
 {
     (void)arg;
     (void)err;
-    (void)rqci_checkpoint(s);
+    (void)rqci_checkpoint(s, fault_rand(2) == 1);
     return RQC_OK;
 }
 
