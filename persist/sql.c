@@ -2,8 +2,9 @@
 // The statements that write rows, made from the description and from the columns that the database
 // has.
 //
-// OR FAIL instead of the default ABORT spares a statement journal per statement. What a failed
-// statement leaves behind (log rows of its BEFORE triggers) goes with the job's savepoint.
+// OR FAIL instead of the default ABORT spares a statement journal for each statement that cannot
+// violate an immediate foreign key (those keep theirs). What a failed statement leaves behind (log
+// rows of its BEFORE triggers) goes with the job's savepoint.
 #include "persist/internal.h"
 
 #include <string.h>
