@@ -208,27 +208,50 @@ static void sift(lane *heap, size_t n, size_t i)
     }
 }
 
+// A workspace's index at the cursor; *n is not changed where there is nothing behind it.
+static rqc_err lane_open(rqci_reader *r, uint32_t ws, const rqc_cursor *cursor, lane *heap,
+                         size_t *n)
+{
+    lane *l = &heap[*n];
+    int got;
+    const int rc = mdb_cursor_open(r->txn, r->env->dbi[RQCI_DB_SEQ], &l->c);
+    if (rc != 0)
+        return rqci_lmdb_err(rc, "changes", NULL);
+    const rqc_err sought = seek_changes(l->c, ws, cursor, &l->key, &l->val, &got);
+    if (sought == RQC_OK && got == 0) {
+        (*n)++;
+        return RQC_OK;
+    }
+    mdb_cursor_close(l->c);
+    l->c = NULL;
+    return sought;
+}
+
+// Only workspaces that changed since the cursor are looked into: their counters tell.
 static rqc_err lanes_open(rqci_reader *r, const rqc_cursor *cursor, lane *heap, size_t *n)
 {
-    for (uint32_t ws = 0; ws <= r->state.workspaces; ws++) {
-        lane *l = &heap[*n];
-        int got;
-        int rc = mdb_cursor_open(r->txn, r->env->dbi[RQCI_DB_SEQ], &l->c);
-        if (rc != 0)
-            return rqci_lmdb_err(rc, "changes", NULL);
-        const rqc_err sought = seek_changes(l->c, ws, cursor, &l->key, &l->val, &got);
-        if (sought != RQC_OK || got != 0) {
-            mdb_cursor_close(l->c);
-            l->c = NULL;
-            if (sought != RQC_OK)
-                return sought;
-            continue;
-        }
-        (*n)++;
+    uint8_t first[5] = {'n'};
+    MDB_cursor *c;
+    rqc_err rc = rqci_cursor(r, RQCI_DB_WS, &c);
+    MDB_val key = {sizeof first, first}, val;
+    int got = rc == RQC_OK ? mdb_cursor_get(c, &key, &val, MDB_SET_RANGE) : MDB_NOTFOUND;
+    for (; rc == RQC_OK && got == 0 && key.mv_size == sizeof first &&
+           *(const uint8_t *)key.mv_data == 'n';
+         got = mdb_cursor_get(c, &key, &val, MDB_NEXT)) {
+        const uint32_t ws = rqci_get32be((const uint8_t *)key.mv_data + 1);
+        rqci_ws_state state;
+        uint64_t tombs;
+        if (val.mv_size != RQCI_WS_BYTES || ws > r->state.workspaces)
+            return RQC_CORRUPT;
+        rqci_ws_decode(val.mv_data, &state, &tombs);
+        if (state.seq >= cursor->seq)
+            rc = lane_open(r, ws, cursor, heap, n);
     }
+    if (rc == RQC_OK && got != 0 && got != MDB_NOTFOUND)
+        rc = rqci_lmdb_err(got, "changes", NULL);
     for (size_t i = *n / 2; i-- > 0;)
         sift(heap, *n, i);
-    return RQC_OK;
+    return rc;
 }
 
 static rqc_err changes_merge(scan *s, const rqc_cursor *cursor, uint32_t limit,

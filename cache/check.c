@@ -18,6 +18,7 @@ typedef struct tally {
     uint64_t records[RQCI_ENTITY_MAX + 1];
     uint64_t http[RQCI_CLASSES];
     uint64_t tombs;
+    uint64_t newest; // seq
     rqci_digest buckets[256];
 } tally;
 
@@ -110,6 +111,8 @@ static rqc_err count_record(check *c, const rqc_record *r, uint32_t ws, const ui
     rqci_rec_digest(r, &d);
     rqci_digest_add(&t->digest, d);
     rqci_digest_add(&t->buckets[rqci_id_bucket(rqci_rec_id(r))], d);
+    if (rqci_rec_seq(r) > t->newest)
+        t->newest = rqci_rec_seq(r);
     t->records[0]++;
     t->records[rqci_rec_entity(r)]++;
     c->records++;
@@ -275,6 +278,8 @@ static rqc_err check_tomb(check *c, const MDB_val *key, const MDB_val *val)
     tally *t = tally_of(c, number);
     if (t == NULL)
         return RQC_NO_MEMORY;
+    if (rqci_get64(val->mv_data) > t->newest)
+        t->newest = rqci_get64(val->mv_data);
     t->tombs++;
     return RQC_OK;
 }
@@ -296,6 +301,8 @@ static rqc_err check_ws(check *c, uint32_t number)
     if (memcmp(s.records, t->records, sizeof s.records) != 0 ||
         memcmp(s.http, t->http, sizeof s.http) != 0 || tombs != t->tombs)
         return fault(c, "a workspace's counters are wrong");
+    if (s.seq < t->newest) // who reads changes of all workspaces would pass over it
+        return fault(c, "a workspace is newer than its counters say");
     if (s.digest.lo != t->digest.lo || s.digest.hi != t->digest.hi)
         return fault(c, "a workspace's digest is wrong");
     for (unsigned b = 0; b < 256; b++) {
