@@ -257,6 +257,36 @@ static rqc_err new_gen(const rqci_view *v, uint64_t *ret_generation, char ret_pa
     return make_dir(ret_path, err);
 }
 
+// Takes a copy with full pages in place of what was built; when there is no room for both, or
+// anything else is in the way, that stays.
+static void repack(const rqci_view *v, rqci_env **env, uint64_t *generation, char path[PATH_BYTES])
+{
+    char packed_path[PATH_BYTES];
+    uint64_t packed_generation = 0;
+    rqci_env *packed = NULL;
+    rqci_errbuf why = {""};
+    MDB_envinfo info;
+    rqc_err rc = rqci_lmdb_err(mdb_env_info((*env)->env, &info), "info", &why);
+    if (rc == RQC_OK)
+        rc = new_gen(v, &packed_generation, packed_path, &why);
+    if (rc != RQC_OK)
+        return;
+    rc = rqci_env_open(packed_path, true, true, (uint64_t)info.me_mapsize, &packed, &why);
+    if (rc == RQC_OK)
+        rc = rqci_repack(*env, packed, &why);
+    if (rc != RQC_OK) {
+        rqci_logf(&v->opt.log, RQCI_INFO, "%s: the view stays as it was built: %s", v->dir,
+                  why.text);
+        rqci_env_close(packed);
+        remove_gen(packed_path);
+        return;
+    }
+    rqci_env_close(*env);
+    remove_gen(path);
+    *env = packed;
+    *generation = packed_generation;
+}
+
 static rqc_err rebuild(rqci_view *v, const rqci_source *src, const rqci_source_state *state,
                        rqci_errbuf *err)
 {
@@ -273,6 +303,7 @@ static rqc_err rebuild(rqci_view *v, const rqci_source *src, const rqci_source_s
             rc = rqci_build(env, src, state, &v->opt, err);
         rc = placed(v, rc, err);
         if (rc == RQC_OK) {
+            repack(v, &env, &generation, path);
             memcpy(v->store_id, state->store_id, 16);
             v->term = state->term;
             switch_to(v, env, generation, state->head);

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// A view that is built anew has full pages: it is smaller than one that followed the same writes,
+// whose keys came in between each other, and says the same.
+#include "api/reqcast.h"
+
+#include "tests/store_db.h"
+
+enum { WORKSPACES = 16, REQUESTS = 60 };
+
+static void put(rqc_txn *t, rqc_entity e, const uint8_t id[16], rqc_value *row)
+{
+    if (rqc_put(t, e, id, row) != RQC_OK)
+        bail("put: %s", rqc_txn_error(t));
+}
+
+static void write_rows(rqc_db *db)
+{
+    uint8_t ws[16], id[16];
+    rqc_txn *t = sdb_txn(db);
+    for (uint64_t i = 0; i < REQUESTS; i++) {
+        for (uint64_t w = 0; w < WORKSPACES; w++) {
+            rqc_value workspace[RQC_WORKSPACES_NFIELDS] = {{RQC_ABSENT}};
+            rqc_value http[RQC_HTTP_NFIELDS] = {{RQC_ABSENT}};
+            sdb_id(ws, 1, w);
+            workspace[RQC_WORKSPACES_NAME] = rqc_text("workspace");
+            if (i == 0)
+                put(t, RQC_WORKSPACES, ws, workspace);
+            sdb_id(id, 2, i * WORKSPACES + w);
+            http[RQC_HTTP_WORKSPACE_ID] = rqc_id(ws);
+            http[RQC_HTTP_NAME] = rqc_text("request");
+            http[RQC_HTTP_URL] = rqc_text("https://api.example.com/v1/items/of/a/shop");
+            http[RQC_HTTP_METHOD] = rqc_text("GET");
+            http[RQC_HTTP_UPDATED_AT] = rqc_int((int64_t)i);
+            put(t, RQC_HTTP, id, http);
+            for (uint64_t k = 0; k < 4; k++) {
+                rqc_value header[RQC_HTTP_HEADER_NFIELDS] = {{RQC_ABSENT}};
+                uint8_t child[16];
+                sdb_id(child, 3, (i * WORKSPACES + w) * 4 + k);
+                header[RQC_HTTP_HEADER_HTTP_ID] = rqc_id(id);
+                header[RQC_HTTP_HEADER_HEADER_KEY] = rqc_text("Accept");
+                header[RQC_HTTP_HEADER_HEADER_VALUE] = rqc_text("application/json");
+                put(t, RQC_HTTP_HEADER, child, header);
+            }
+        }
+        rqc_result result;
+        if (rqc_commit(t, &result) != RQC_OK)
+            bail("commit: %s", rqc_txn_error(t));
+    }
+    rqc_txn_free(t);
+}
+
+static rqc_stats look(rqc_db *db, uint8_t digest[16])
+{
+    rqc_stats s = {.size = sizeof s};
+    rqc_verified v;
+    rqc_error e = {RQC_OK, ""};
+    if (rqc_stats_read(db, &s, &e) != RQC_OK || rqc_verify(db, 0, NULL, NULL, &v, &e) != RQC_OK)
+        bail("stats or verify: %s", e.text);
+    is(v.differences, (uint64_t)0, "no difference from SQLite");
+    memcpy(digest, v.digest, 16);
+    return s;
+}
+
+int main(void)
+{
+    uint8_t followed_digest[16], built_digest[16];
+    sdb_begin("repack");
+    rqc_db *db = sdb_open();
+    write_rows(db);
+    const rqc_stats followed = look(db, followed_digest);
+    rqc_close(db);
+
+    // Elsewhere there is no view yet.
+    rqc_options o = sdb_options();
+    o.view_dir = sdb_other_views;
+    if (rqc_open(sdb_path, &o, &db, NULL) != RQC_OK)
+        bail("cannot open again");
+    const rqc_stats built = look(db, built_digest);
+    is(built.records, (uint64_t)(WORKSPACES + WORKSPACES * REQUESTS * 5), "all records");
+    is(built.records, followed.records, "as many as before");
+    ok(memcmp(built_digest, followed_digest, 16) == 0, "and the same");
+    ok(built.view_bytes * 5 <= followed.view_bytes * 4, "the pages are full: %llu bytes, not %llu",
+       (unsigned long long)built.view_bytes, (unsigned long long)followed.view_bytes);
+    rqc_close(db);
+    sdb_end();
+    return tap_done();
+}
