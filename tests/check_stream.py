@@ -24,6 +24,9 @@ import tap
 
 REQCASTD = os.environ.get("REQCASTD") or str(cli.ROOT / "build/test/api/daemon/reqcastd")
 
+# A sidecar ends with the test, whatever ends that.
+MORTAL = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+
 
 class Sidecar:
     def __init__(self, c: cli.Cli, *options):
@@ -36,8 +39,8 @@ class Sidecar:
         read, write = os.pipe()
         with open(self.c.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [REQCASTD, "--create", "--socket-dir", self.sockets, "--ready-fd", str(write),
-                 *self.options, *more], env=self.c.env, pass_fds=[write], stderr=log)
+                [*MORTAL, REQCASTD, "--create", "--socket-dir", self.sockets, "--ready-fd",
+                 str(write), *self.options, *more], env=self.c.env, pass_fds=[write], stderr=log)
         os.close(write)
         with os.fdopen(read) as f:
             self.url = f.readline().strip()
