@@ -687,7 +687,8 @@ RQC_API rqc_err rqc_delete(rqc_txn *t, rqc_entity entity, const uint8_t id[16], 
 // Failed commits leave no key. len 1 to RQC_KEY_MAX bytes of any value, copied; len 0 takes the key
 // away again. A commit that succeeds takes it away, too. RQC_INVALID. A key is kept for
 // RQC_KEY_SECONDS, across restarts and crashes, unless RQC_KEYS_MAX newer ones were used; after
-// that it is as if it was never used.
+// that it is as if it was never used. Attached: it holds across restarts of the reqcastd, too. A
+// commit that fails because its answer was lost may be tried again with the same key and writes.
 #define RQC_KEY_MAX     255u
 #define RQC_KEY_SECONDS 86400u
 #define RQC_KEYS_MAX    100000u
@@ -727,13 +728,15 @@ typedef void rqc_completed_fn(const rqc_completion *c);
 // there is no completion (of one with a callback, unless that runs already). RQC_BUSY (too many in
 // flight), RQC_CLOSED, RQC_INVALID, RQC_TOO_LARGE: nothing was submitted.
 // rqc_close waits until all of them are stored, and calls the callbacks; completions that were not
-// fetched are then given up with their transactions.
+// fetched are then given up with their transactions. Attached: a thread of the handle sends them to
+// the reqcastd, one after the other; what it does not answer for fails with RQC_UNAVAILABLE or
+// RQC_TIMEOUT, as in rqc_commit.
 RQC_API rqc_err rqc_commit_async(rqc_txn *t, rqc_completed_fn *completed, void *ctx);
 
 // The oldest completion that was not fetched; RQC_NOT_FOUND when there is none now. Any thread.
 RQC_API rqc_err rqc_completions_next(rqc_db *db, rqc_completion *ret_completion);
 // A descriptor that is readable while there is one, for poll, select and epoll alone. It is the
-// handle's, until rqc_close. RQC_NO_MEMORY (no descriptors), RQC_READ_ONLY.
+// handle's, until rqc_close. RQC_NO_MEMORY (no descriptors).
 RQC_API rqc_err rqc_completions_fd(rqc_db *db, int *ret_fd, rqc_error *err);
 
 // ---- Runs

@@ -12,6 +12,9 @@
 #define WRITE_ANSWER_BYTES 64u
 #define FAILURE_BYTES      16u
 
+#define WRITE_VISIBLE  1u // flags of an answer to a transaction
+#define WRITE_REPLAYED 2u
+
 // ---- Writing ------------------------------------------------------------------------------------
 
 static size_t padded(size_t n)
@@ -115,10 +118,19 @@ rqc_err rqci_ask_stats(rqci_buf *out)
     return rc;
 }
 
-rqc_err rqci_ask_write_begin(rqci_buf *out)
+rqc_err rqci_ask_write_begin(rqci_buf *out, const void *key, size_t key_len)
 {
     uint8_t *p;
-    return begin(out, RQCI_ASK_MAGIC, RQCI_ASK_WRITE, RQCI_WRITES_HEADER, &p);
+    if (key_len > RQCI_MSG_KEY)
+        return RQC_TOO_LARGE;
+    const rqc_err rc =
+        begin(out, RQCI_ASK_MAGIC, RQCI_ASK_WRITE, RQCI_WRITES_HEADER + padded(key_len), &p);
+    if (rc != RQC_OK)
+        return rc;
+    rqci_put32(p + 4, (uint32_t)key_len);
+    if (key_len > 0)
+        memcpy(p + RQCI_WRITES_HEADER, key, key_len);
+    return RQC_OK;
 }
 
 static bool is_number(rqc_type t)
@@ -234,7 +246,7 @@ rqc_err rqci_answer_write(rqci_buf *out, const rqci_write_answer *a)
         return rc;
     memcpy(p, a->epoch.store_id, 16);
     rqci_put32(p + 16, a->epoch.term);
-    rqci_put32(p + 20, a->visible);
+    rqci_put32(p + 20, (a->visible ? WRITE_VISIBLE : 0) | (a->replayed ? WRITE_REPLAYED : 0));
     rqci_put64(p + 24, a->seq);
     rqci_put64(p + 32, a->written);
     rqci_put64(p + 40, a->skipped);
@@ -388,13 +400,30 @@ static rqc_err next_field(const uint8_t *p, size_t avail, const rqci_entity *e, 
     return RQC_OK;
 }
 
+rqc_err rqci_ask_write_key(const rqci_message *m, const uint8_t **ret_key, size_t *ret_len,
+                           rqci_errbuf *err)
+{
+    const size_t n = m->n < RQCI_WRITES_HEADER ? SIZE_MAX : rqci_get32(m->body + 4);
+    if (n > RQCI_MSG_KEY || RQCI_WRITES_HEADER + padded(n) > m->n)
+        return bad(err, "no transaction");
+    if (!zeros(m->body + RQCI_WRITES_HEADER + n, padded(n) - n))
+        return bad(err, "bytes behind a key");
+    *ret_key = m->body + RQCI_WRITES_HEADER;
+    *ret_len = n;
+    return RQC_OK;
+}
+
 rqc_err rqci_ask_write_next(const rqci_message *m, size_t *offset, rqci_asked_write *ret,
                             rqci_errbuf *err)
 {
-    if (m->n < RQCI_WRITES_HEADER)
-        return bad(err, "no transaction");
-    if (*offset == 0)
-        *offset = RQCI_WRITES_HEADER;
+    const uint8_t *key;
+    size_t key_len;
+    if (*offset == 0) {
+        const rqc_err rc = rqci_ask_write_key(m, &key, &key_len, err);
+        if (rc != RQC_OK)
+            return rc;
+        *offset = RQCI_WRITES_HEADER + padded(key_len);
+    }
     size_t left = m->n - *offset;
     if (left == 0)
         return RQC_NOT_FOUND;
@@ -475,11 +504,13 @@ rqc_err rqci_changes_answer_decode(const rqci_message *m, rqci_changes_answer *r
 rqc_err rqci_write_answer_decode(const rqci_message *m, rqci_write_answer *ret, rqci_errbuf *err)
 {
     const uint8_t *p = m->body;
-    if (m->n != WRITE_ANSWER_BYTES)
+    const uint32_t flags = m->n == WRITE_ANSWER_BYTES ? rqci_get32(p + 20) : UINT32_MAX;
+    if (flags & ~(WRITE_VISIBLE | WRITE_REPLAYED))
         return bad(err, "no answer to a transaction");
     memcpy(ret->epoch.store_id, p, 16);
     ret->epoch.term = rqci_get32(p + 16);
-    ret->visible = rqci_get32(p + 20) != 0;
+    ret->visible = flags & WRITE_VISIBLE;
+    ret->replayed = flags & WRITE_REPLAYED;
     ret->seq = rqci_get64(p + 24);
     ret->written = rqci_get64(p + 32);
     ret->skipped = rqci_get64(p + 40);

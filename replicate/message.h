@@ -16,6 +16,7 @@
 #define RQCI_URL_MAX       256u
 #define RQCI_LARGE_PIECE   (8u << 20) // largest piece of a large value in one answer
 #define RQCI_WRITES_HEADER 8u
+#define RQCI_MSG_KEY       255u // longest idempotency key
 
 enum {
     RQCI_ASK_HELLO = 1,
@@ -72,7 +73,7 @@ typedef struct rqci_ask_large {
 typedef struct rqci_write_answer {
     rqci_epoch epoch;
     uint64_t seq, written, skipped, deleted;
-    bool visible;
+    bool visible, replayed;
 } rqci_write_answer;
 
 // One write of a transaction.
@@ -89,8 +90,8 @@ rqc_err rqci_ask_hello(rqci_buf *out, const rqci_hello *h);
 rqc_err rqci_ask_changes_put(rqci_buf *out, const rqci_ask_changes *a);
 rqc_err rqci_ask_large_put(rqci_buf *out, const rqci_ask_large *a);
 rqc_err rqci_ask_stats(rqci_buf *out);
-// A transaction: begin, its writes, end.
-rqc_err rqci_ask_write_begin(rqci_buf *out);
+// A transaction: begin, its writes, end. key_len 0: it has no idempotency key.
+rqc_err rqci_ask_write_begin(rqci_buf *out, const void *key, size_t key_len);
 rqc_err rqci_ask_write_add(rqci_buf *out, const rqci_asked_write *w);
 void rqci_ask_write_end(rqci_buf *out, uint32_t count);
 
@@ -119,6 +120,9 @@ rqc_err rqci_message_decode(const void *p, size_t n, uint32_t magic, rqci_messag
 rqc_err rqci_hello_decode(const rqci_message *m, rqci_hello *ret, rqci_errbuf *err);
 rqc_err rqci_ask_changes_decode(const rqci_message *m, rqci_ask_changes *ret, rqci_errbuf *err);
 rqc_err rqci_ask_large_decode(const rqci_message *m, rqci_ask_large *ret, rqci_errbuf *err);
+// The idempotency key of a transaction, inside the message; *ret_len 0: it has none.
+rqc_err rqci_ask_write_key(const rqci_message *m, const uint8_t **ret_key, size_t *ret_len,
+                           rqci_errbuf *err);
 // The writes of a transaction one by one; *offset begins at 0. RQC_NOT_FOUND at the end.
 rqc_err rqci_ask_write_next(const rqci_message *m, size_t *offset, rqci_asked_write *ret,
                             rqci_errbuf *err);

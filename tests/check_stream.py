@@ -254,6 +254,15 @@ def check_questions(c, s) -> None:
     tap.equal((code, struct.unpack_from("<Q", body)[0]), (1, 1), "the write that failed is named")
     code, body = a.ask(3, struct.pack("<II", 1, 0) + put_write)
     tap.equal((code, struct.unpack_from("<Q", body, 32)[0]), (0, 1), "a write by hand is stored")
+    keyed = struct.pack("<II8s", 1, 3, b"key") + delete.replace(b"y" * 16, cli.fake_id(7, 1)) \
+        .replace(b"\x04\x03", b"\x04\x01", 1)
+    first, again = a.ask(3, keyed), a.ask(3, keyed)
+    tap.equal((first[0], again[0], first[1][20], again[1][20]), (0, 0, 1, 3),
+              "with a key it may be asked for twice, and says so")
+    tap.equal(first[1][24:], again[1][24:], "the answer is the same")
+    tap.equal(a.ask(3, struct.pack("<II8s", 0, 3, b"key"))[0], 7, "the key for another request")
+    tap.equal(a.ask(3, struct.pack("<II8s", 1, 3, b"keys") + delete)[0], 4, "bytes behind a key")
+    tap.equal(a.ask(3, struct.pack("<II", 1, 256) + bytes(300))[0], 4, "a key that is too long")
     rng = random.Random(7)
     answered = 0
     for _ in range(tap.scaled(200)):

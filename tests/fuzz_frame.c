@@ -72,6 +72,10 @@ static void read_question(uint8_t *p, size_t n)
     sink += (uint64_t)rqci_hello_decode(&m, &h, NULL);
     sink += (uint64_t)rqci_ask_changes_decode(&m, &a, NULL);
     sink += (uint64_t)rqci_ask_large_decode(&m, &l, NULL);
+    const uint8_t *key;
+    size_t key_len;
+    if (rqci_ask_write_key(&m, &key, &key_len, NULL) == RQC_OK)
+        read_value((rqc_value){.type = RQC_BYTES, .n = (uint32_t)key_len, .p = key});
     for (size_t offset = 0; rqci_ask_write_next(&m, &offset, &w, NULL) == RQC_OK;)
         for (int i = 0; i < RQCI_FIELD_MAX; i++)
             read_value(w.row[i]);

@@ -174,9 +174,14 @@ static rqc_err add_write(rqc_txn *t, const rqci_asked_write *w)
 static rqc_err write_all(answerer *a, rqc_txn *t, const rqci_message *m, uint64_t *ret_failed)
 {
     rqci_asked_write w;
-    size_t offset = 0;
+    const uint8_t *key;
+    size_t key_len, offset = 0;
     uint64_t n = 0;
-    rqc_err rc;
+    rqc_err rc = rqci_ask_write_key(m, &key, &key_len, &a->err);
+    if (rc == RQC_OK)
+        rc = rqc_txn_key(t, key, key_len);
+    if (rc != RQC_OK)
+        return rc;
     while ((rc = rqci_ask_write_next(m, &offset, &w, &a->err)) == RQC_OK) {
         rc = add_write(t, &w);
         if (rc != RQC_OK) {
@@ -216,7 +221,8 @@ static rqc_err write_txn(answerer *a, const rqci_message *m, rqci_buf *out, uint
                                  .written = r.written,
                                  .skipped = r.skipped,
                                  .deleted = r.deleted,
-                                 .visible = r.visible != 0};
+                                 .visible = r.visible != 0,
+                                 .replayed = r.replayed != 0};
     return rqci_answer_write(out, &w);
 }
 
