@@ -49,7 +49,7 @@ static void applied(void *ctx)
 
     atomic_store(&streams_shown, streams_now());
     if (o->publisher != NULL)
-        rqci_publisher_poke(o->publisher);
+        rqci_publisher_moved(o->publisher);
 }
 
 static void *tick(void *arg)
