@@ -336,10 +336,14 @@ static void arm_all(rqci_sub *s)
     // While pages are asked for, frames stay where they are.
     arm(s, 0, &s->ask, true);
     arm(s, 1, &s->stream, s->phase != RQCI_PHASE_CATCHUP);
+    // An end that moves on with every frame is not set anew for each: the timer rings at the old
+    // one, and then for the new one.
+    if (at >= s->armed_ms && now_ms() < s->armed_ms)
+        return;
     const struct itimerspec t = {.it_value = {at / 1000, at % 1000 * 1000000 + 1}};
     uint64_t expired;
-    const bool rang = read(s->timer, &expired, sizeof expired) > 0;
-    if ((rang || at != s->armed_ms) && timerfd_settime(s->timer, TFD_TIMER_ABSTIME, &t, NULL) == 0)
+    (void)!read(s->timer, &expired, sizeof expired);
+    if (timerfd_settime(s->timer, TFD_TIMER_ABSTIME, &t, NULL) == 0)
         s->armed_ms = at;
 }
 
