@@ -930,7 +930,7 @@ typedef struct rqc_event {
     rqc_place place;  // where the application stands when it has applied this
     uint64_t head;    // newest position that is known
     const rqc_change *items; // each record at most once; in order of (seq, entity, id), but for
-    size_t n;                // deletes after a RESET
+    size_t n;                // deletes after a RESET or RQC_DIFFERENT
     uint64_t records;        // BOOKMARK: of the topic, and its digest, big-endian
     uint8_t digest[16];
 } rqc_event;
@@ -942,8 +942,10 @@ typedef struct rqc_sub_options {
     int from_now;  // 1: from the newest position on, whatever `since` says
     int bookmarks; // 1: tells them: once a second, so that a stored place never gets too old
     int digest; // 1: keeps 48 to 192 bytes per record, proves at each bookmark that what was told
-                // is all there is, and tells after a RESET what is gone as deletes. Only from
-                // the beginning
+                // is all there is, and tells after a RESET what is gone as deletes. Where it is
+                // not, STATE tells RQC_DIFFERENT, and CHANGES with `more` put right the 256th
+                // parts of the records that differ; only when that did not help it is a RESET.
+                // Only from the beginning
     void (*event)(void *ctx, const rqc_event *e); // on a thread of the subscriber's own; may take
                                                   // its time; must not call back for this
                                                   // subscriber. NULL: rqc_sub_next is called
@@ -976,6 +978,8 @@ typedef struct rqc_sub_stats {
     uint64_t pages;                      // of catch-ups
     uint64_t connects, resets;
     uint64_t compared, different; // digests
+    uint64_t mends;               // times that only the buckets were fetched that differed
+    uint64_t buckets;             // how many, of 256 each time
 } rqc_sub_stats;
 RQC_API rqc_err rqc_sub_stats_read(rqc_sub *sub, rqc_sub_stats *ret_stats);
 

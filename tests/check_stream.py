@@ -218,6 +218,63 @@ def check_epoch(c, s) -> None:
     f.close()
 
 
+def bucket(key):
+    return stream.xxh3_64(key) & 255
+
+
+def walk_buckets(a, topic, epoch, wanted):
+    """Keys that a walk over some buckets gives."""
+    bits = bytearray(32)
+    for b in wanted:
+        bits[b // 8] |= 1 << b % 8
+    keys, cursor, pages = set(), bytes(40), 0
+    while True:
+        code, answer = a.ask(2, topic + epoch[0] + struct.pack("<II", epoch[1], 2 if any(topic) else 3)
+                             + cursor + struct.pack("<II", 100, 4096) + bytes(bits))
+        if code:
+            raise stream.Bad(f"changes: {code}")
+        pages += 1
+        for _, entity, key, record in stream.Frame(answer[40:]).entries:
+            (keys.add if record else keys.discard)((entity, key))
+        cursor = answer[:17] + b"\0" + answer[18:40]
+        if answer[17]:
+            return keys, pages
+
+
+def check_buckets(c, s) -> None:
+    """The digests of buckets, and walks over some of them."""
+    ws = workspace(c, "buckets")
+    put(c, 300, ws, at=20000)
+    a = stream.Asker(s.url)
+    for name, topic in (("all", None), ("one", cli.unulid(ws))):
+        f = stream.Subscriber(s.url, topic=topic)
+        f.attach()
+        f.bookmark = None
+        while f.bookmark is None:
+            f.step()
+        question = (topic or bytes(16)) + f.epoch[0] + struct.pack("<II", f.epoch[1],
+                                                                   0 if topic else 1)
+        code, body = a.ask(6, question)
+        digests = [int.from_bytes(body[8 + 16 * i:24 + 16 * i], "little") for i in range(256)]
+        tap.equal((code, len(body), struct.unpack_from("<Q", body)[0]),
+                  (0, 8 + 256 * 16, f.bookmark.seq), f"{name}: digests at the bookmark's seq")
+        tap.equal(f"{sum(digests) % 2**128:032x}", f.bookmark.digest, f"{name}: their sum is its own")
+        tap.ok({i for i, d in enumerate(digests) if d} == {bucket(key) for _, key in f.state},
+               f"{name}: buckets with records have digests, the others none")
+        for wanted in ({bucket(key) for _, key in list(f.state)[:3]}, set(range(128)), set()):
+            keys, pages = walk_buckets(a, topic or bytes(16), f.epoch, wanted)
+            tap.ok(keys == {k for k in f.state if bucket(k[1]) in wanted},
+                   f"{name}: {len(wanted)} buckets, {pages} pages: their records and no others")
+        f.close()
+    code, _ = a.ask(6, bytes(16) + b"x" * 16 + struct.pack("<II", 1, 1))
+    tap.equal(code, 12, "the digests of another history")
+    for what, body in ((6, bytes(8)), (6, b"x" * 16 + bytes(20) + struct.pack("<I", 1)),
+                       (2, bytes(36) + struct.pack("<I", 2) + bytes(40) + struct.pack("<II", 1, 1)),
+                       (2, bytes(80) + struct.pack("<II", 1, 1) + bytes(32))):
+        tap.equal(a.ask(what, body)[0], 4, f"told: no question {what} of {len(body)} bytes")
+    a.close()
+
+
 def check_questions(c, s) -> None:
     """Wrong questions get an answer that says so, and the connection lives on."""
     a = stream.Asker(s.url)
@@ -459,6 +516,7 @@ def main() -> None:
         check_follow(c, s)
         check_tcp(c, s, c.folder / "log")
         check_epoch(c, s)
+        check_buckets(c, s)
         check_questions(c, s)
         check_cli(c, s)
         check_peers(c, s)
