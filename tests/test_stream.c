@@ -18,6 +18,7 @@
 #include <arpa/inet.h>
 
 #define SUBSCRIBERS 10
+#define COMMITS     40 // at least
 #define REACH_MS    30000
 #define DIGEST_MS   2200 // two bookmarks
 
@@ -465,6 +466,9 @@ static void torture(follower *all, uint64_t rounds)
                 bail("the sidecar does not start again");
         }
     }
+    // Where everything is slow, rounds hold few commits.
+    for (int i = 0; i < 2000 && atomic_load(&commits) < COMMITS; i++)
+        pause_ms(10);
     begin_follower(&all[7], "late", 7, 0);
     pause_ms(200);
     const int status = end_sidecar(SIGTERM);
@@ -528,7 +532,7 @@ int main(int argc, char **argv)
     torture(all, tap_scaled(24) < 8 ? 8 : tap_scaled(24));
     tap_note("%llu commits, %llu refused", (unsigned long long)commits,
              (unsigned long long)refused);
-    ok(commits > 20, "there were commits");
+    ok(commits >= COMMITS, "there were commits");
     check_end(all, db);
     rqc_close(db);
     const int status = end_sidecar(SIGTERM);
