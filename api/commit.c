@@ -7,7 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-// Which write the store refused, in words.
+// Which write was refused, in words: the sidecar's answer has them already.
 static void name_failed(rqc_txn *t)
 {
     const rqci_job *job = &t->job;
@@ -16,7 +16,7 @@ static void name_failed(rqc_txn *t)
     t->err = job->detail;
     if (!*t->err.text)
         rqci_fail(&t->err, job->err, "%s", rqci_err_text(job->err));
-    if (job->failed >= t->n)
+    if (job->failed >= t->n || !t->db->owner)
         return;
     const rqci_write *w = &t->writes[job->failed];
     const rqci_entity *e = rqci_entity_of(w->entity);
@@ -59,34 +59,15 @@ static rqc_err settle(rqc_txn *t, rqc_result *ret_result)
     return RQC_OK;
 }
 
-// Of an attached handle: the sidecar does it.
-static rqc_err commit_remote(rqc_txn *t, rqc_result *ret_result)
-{
-    rqc_result result = {.written = 0};
-    t->err.text[0] = 0;
-    t->failed = SIZE_MAX;
-    if (t->key_len > 0)
-        return rqci_fail(&t->err, RQC_READ_ONLY,
-                         "an attached handle cannot commit with an idempotency key");
-    const rqc_err rc = rqci_remote_commit(t->db, t->writes, t->n, &result, &t->failed, &t->err);
-    if (rc != RQC_OK)
-        return rc;
-    if (ret_result)
-        *ret_result = result;
-    rqci_txn_empty(t);
-    return RQC_OK;
-}
-
 rqc_err rqc_commit(rqc_txn *t, rqc_result *ret_result)
 {
     if (rqci_txn_mine(t) != RQC_OK)
         return RQC_INVALID;
     if (rqci_forked(t->db))
         return rqci_fail(&t->err, RQC_CLOSED, "the handle belongs to the parent process");
-    if (!t->db->owner)
-        return commit_remote(t, ret_result);
     fill(t);
-    t->job.err = rqci_store_run(t->db->store, &t->job);
+    t->job.err =
+        t->db->owner ? rqci_store_run(t->db->store, &t->job) : rqci_remote_run(t->db, &t->job);
     return settle(t, ret_result);
 }
 
@@ -134,7 +115,7 @@ static rqc_txn *dequeue(rqci_completions *q)
     return t;
 }
 
-// On the store's thread.
+// On the store's thread, or that of the errands.
 static void completed(rqci_job *job)
 {
     rqc_txn *t = job->ctx;
@@ -155,8 +136,6 @@ rqc_err rqc_commit_async(rqc_txn *t, rqc_completed_fn *fn, void *ctx)
         return RQC_INVALID;
     if (rqci_forked(t->db))
         return rqci_fail(&t->err, RQC_CLOSED, "the handle belongs to the parent process");
-    if (!t->db->owner)
-        return rqci_fail(&t->err, RQC_READ_ONLY, "an attached handle waits for its commits");
     fill(t);
     t->completed = fn;
     t->completion = (rqc_completion){.txn = t, .ctx = ctx};
@@ -167,11 +146,13 @@ rqc_err rqc_commit_async(rqc_txn *t, rqc_completed_fn *fn, void *ctx)
         rc = rqci_fail(&t->err, RQC_BUSY, "%u transactions are in flight", RQC_IN_FLIGHT_MAX);
     if (rc == RQC_OK) {
         atomic_store(&t->state, RQCI_TXN_IN_FLIGHT);
-        rc = rqci_store_submit(t->db->store, &t->job);
+        rqci_errbuf detail = {""};
+        rc = t->db->owner ? rqci_store_submit(t->db->store, &t->job)
+                          : rqci_errand(t->db, &t->job, &detail);
         if (rc == RQC_OK)
             return RQC_OK; // t may be gone
         atomic_store(&t->state, RQCI_TXN_IDLE);
-        (void)rqci_fail(&t->err, rc, "%s", rqci_err_text(rc));
+        (void)rqci_fail(&t->err, rc, "%s", *detail.text ? detail.text : rqci_err_text(rc));
     }
     atomic_fetch_sub(&t->db->completions.in_flight, 1);
     return rc;
@@ -196,8 +177,8 @@ rqc_err rqc_completions_fd(rqc_db *db, int *ret_fd, rqc_error *err)
     rqci_completions *q = &db->completions;
     rqci_errbuf detail = {""};
     rqc_err rc = RQC_OK;
-    if (rqci_forked(db) || !db->owner)
-        return rqci_report(err, rqci_forked(db) ? RQC_CLOSED : RQC_READ_ONLY, NULL);
+    if (rqci_forked(db))
+        return rqci_report(err, RQC_CLOSED, NULL);
     pthread_mutex_lock(&q->lock);
     if (q->fd < 0)
         q->fd = eventfd(q->first != NULL, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -204,6 +204,8 @@ static rqc_err db_new(const char *path, const rqc_options *o, bool owner, rqc_db
     pthread_mutex_init(&db->lock, NULL);
     pthread_mutex_init(&db->watching.lock, NULL);
     pthread_mutex_init(&db->completions.lock, NULL);
+    pthread_mutex_init(&db->errands.lock, NULL);
+    pthread_cond_init(&db->errands.wake, NULL);
     db->completions.fd = -1;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -321,6 +323,7 @@ void rqc_close(rqc_db *db)
         return;
     rqci_watching_stop(db);
     rqci_keeper_stop(db);
+    rqci_errands_end(db);
     rqci_store_close(db->store);
     rqci_completions_end(db);
     rqci_view_close(db->view);
@@ -334,6 +337,8 @@ void rqc_close(rqc_db *db)
     pthread_mutex_destroy(&db->lock);
     pthread_mutex_destroy(&db->watching.lock);
     pthread_mutex_destroy(&db->completions.lock);
+    pthread_mutex_destroy(&db->errands.lock);
+    pthread_cond_destroy(&db->errands.wake);
     free(db->path);
     free(db);
 }

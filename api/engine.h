@@ -52,6 +52,16 @@ typedef struct rqci_completions {
     _Atomic uint32_t in_flight;
 } rqci_completions;
 
+// Asynchronous commits of an attached handle: one thread, from the first one on, sends them to the
+// sidecar one after the other (errands.c).
+typedef struct rqci_errands {
+    pthread_mutex_t lock; // guards first, last, runs, stop
+    pthread_cond_t wake;
+    rqci_job *first, *last; // by rqci_job.next
+    pthread_t thread;
+    bool runs, stop;
+} rqci_errands;
+
 struct rqc_db {
     bool owner;
     unsigned forks; // forks of this process when it was opened
@@ -90,6 +100,7 @@ struct rqc_db {
 
     rqci_watching watching;
     rqci_completions completions;
+    rqci_errands errands;
 };
 
 struct rqc_read {
@@ -134,6 +145,12 @@ rqc_err rqci_reading_store(rqc_db *db, rqci_store **ret_store, rqci_errbuf *err)
 // commit.c: gives up what nobody fetched; when the store is closed.
 void rqci_completions_end(rqc_db *db);
 
+// errands.c: rqci_remote_run on another thread, in the order of the calls; then job->done, which
+// must not block. RQC_NO_MEMORY: no thread.
+rqc_err rqci_errand(rqc_db *db, rqci_job *job, rqci_errbuf *err);
+// Returns when all were run; no more may come.
+void rqci_errands_end(rqc_db *db);
+
 // watch.c
 void rqci_watching_stop(rqc_db *db);
 
@@ -148,9 +165,9 @@ void rqci_watch_applied(rqc_db *db, void (*fn)(void *ctx), void *ctx);
 
 // remote.c: an attached handle writes through the sidecar that owns its database.
 bool rqci_remote_there(const rqc_db *db);
-// Sends the writes as one transaction; *ret_failed as in rqci_txn_failed.
-rqc_err rqci_remote_commit(rqc_db *db, const rqci_write *writes, size_t n, rqc_result *ret_result,
-                           size_t *ret_failed, rqci_errbuf *err);
+// The job's writes as one transaction; its results are those of the sidecar. Returns job->err. With
+// a key it is asked again when the answer is lost.
+rqc_err rqci_remote_run(rqc_db *db, rqci_job *job);
 // What the sidecar says of itself, JSON; appended to out.
 rqc_err rqci_remote_stats(const char *url, rqci_buf *out, rqci_errbuf *err);
 

@@ -105,73 +105,87 @@ static rqc_err hello(call *c, rqci_hello_answer *ret_answer, rqci_errbuf *err)
     return rc;
 }
 
-static rqc_err put_writes(call *c, const rqci_write *writes, size_t n)
+static rqc_err put_writes(call *c, const rqci_job *job)
 {
     rqci_asked_write w;
-    rqc_err rc = rqci_ask_write_begin(&c->question);
-    for (size_t i = 0; rc == RQC_OK && i < n; i++) {
-        const rqci_entity *e = rqci_entity_of(writes[i].entity);
+    rqc_err rc = rqci_ask_write_begin(&c->question, job->key, job->key_len);
+    for (size_t i = 0; rc == RQC_OK && i < job->nwrites; i++) {
+        const rqci_write *from = &job->writes[i];
+        const rqci_entity *e = rqci_entity_of(from->entity);
         memset(&w, 0, sizeof w);
-        w.kind = writes[i].kind;
-        w.entity = writes[i].entity;
-        w.if_seq = writes[i].if_seq ? writes[i].seq : 0;
-        memcpy(w.id, writes[i].id, 16);
-        if (writes[i].row && e)
-            memcpy(w.row, writes[i].row, e->nfields * sizeof *w.row);
+        w.kind = from->kind;
+        w.entity = from->entity;
+        w.if_seq = from->if_seq ? from->seq : 0;
+        memcpy(w.id, from->id, 16);
+        if (from->row && e)
+            memcpy(w.row, from->row, e->nfields * sizeof *w.row);
         rc = rqci_ask_write_add(&c->question, &w);
     }
     if (rc == RQC_OK)
-        rqci_ask_write_end(&c->question, (uint32_t)n);
+        rqci_ask_write_end(&c->question, (uint32_t)job->nwrites);
     return rc;
 }
 
-static rqc_err commit(call *c, const rqci_write *writes, size_t n, rqci_write_answer *ret_answer,
-                      size_t *ret_failed, rqci_errbuf *err)
+// Asks once. c->sent with a failure that is none of the answer's: it may have been written.
+static rqc_err ask_to_write(call *c, rqci_job *job, rqci_message *ret_message)
 {
     rqci_hello_answer who;
-    rqci_message m;
-    uint64_t failed = UINT64_MAX;
+    rqci_errbuf *err = &job->detail;
     rqc_err rc = hello(c, &who, err);
     if (rc != RQC_OK)
         return rc;
-    rc = put_writes(c, writes, n);
+    rc = put_writes(c, job);
     if (rc == RQC_TOO_LARGE || (rc == RQC_OK && c->question.len > who.message_max))
         return rqci_fail(
             err, RQC_TOO_LARGE,
             "the transaction is larger than the %u MiB that the reqcastd takes at once",
             who.message_max >> 20);
-    if (rc == RQC_OK)
-        rc = exchange(c, COMMIT_MS, &m, err);
-    if (rc != RQC_OK && c->sent)
+    return rc == RQC_OK ? exchange(c, COMMIT_MS, ret_message, err) : rc;
+}
+
+static rqc_err commit(call *c, rqci_job *job, rqci_write_answer *ret_answer)
+{
+    rqci_message m;
+    uint64_t failed = UINT64_MAX;
+    rqci_errbuf *err = &job->detail;
+    rqc_err rc = ask_to_write(c, job, &m);
+    const bool sent = c->sent;
+    if ((rc == RQC_UNAVAILABLE || rc == RQC_IO) && sent && job->key_len > 0) {
+        // The key makes it one transaction, however often it is asked for.
+        rqci_sp_close(&c->sp);
+        rc = ask_to_write(c, job, &m);
+    }
+    if (rc != RQC_OK && (sent || c->sent))
         return rqci_fail_within(err, rc, "whether it was written is not known");
     if (rc == RQC_OK)
         rc = rqci_answer_check(&m, &failed, err);
-    *ret_failed = failed < n ? (size_t)failed : SIZE_MAX;
+    job->failed = failed < job->nwrites ? (size_t)failed : SIZE_MAX;
     return rc == RQC_OK ? rqci_write_answer_decode(&m, ret_answer, err) : rc;
 }
 
-rqc_err rqci_remote_commit(rqc_db *db, const rqci_write *writes, size_t n, rqc_result *ret_result,
-                           size_t *ret_failed, rqci_errbuf *err)
+rqc_err rqci_remote_run(rqc_db *db, rqci_job *job)
 {
     char url[RQCI_PATH_MAX];
     rqci_write_answer a;
     call c;
-    *ret_failed = SIZE_MAX;
-    rqc_err rc = rqci_sidecar_note_read(db->path, url, err);
-    if (rc != RQC_OK)
-        return rc;
-    rc = begin(&c, url, err);
-    if (rc == RQC_OK)
-        rc = commit(&c, writes, n, &a, ret_failed, err);
+    job->failed = SIZE_MAX;
+    job->err = rqci_sidecar_note_read(db->path, url, &job->detail);
+    if (job->err != RQC_OK)
+        return job->err;
+    job->err = begin(&c, url, &job->detail);
+    if (job->err == RQC_OK)
+        job->err = commit(&c, job, &a);
     end(&c);
-    if (rc != RQC_OK)
-        return rc;
-    *ret_result = (rqc_result){.written = a.written,
-                               .skipped = a.skipped,
-                               .deleted = a.deleted,
-                               .visible = a.visible,
-                               .position = {.term = a.epoch.term, .seq = a.seq}};
-    memcpy(ret_result->position.store_id, a.epoch.store_id, 16);
+    if (job->err != RQC_OK)
+        return job->err;
+    memcpy(job->store_id, a.epoch.store_id, 16);
+    job->term = a.epoch.term;
+    job->seq = a.seq;
+    job->written = a.written;
+    job->skipped = a.skipped;
+    job->deleted = a.deleted;
+    job->visible = a.visible;
+    job->replayed = a.replayed;
     return RQC_OK;
 }
 

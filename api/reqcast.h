@@ -709,7 +709,8 @@ RQC_API rqc_err rqc_delete(rqc_txn *t, rqc_entity entity, const uint8_t id[16], 
 // Failed commits leave no key. len 1 to RQC_KEY_MAX bytes of any value, copied; len 0 takes the key
 // away again. A commit that succeeds takes it away, too. RQC_INVALID. A key is kept for
 // RQC_KEY_SECONDS, across restarts and crashes, unless RQC_KEYS_MAX newer ones were used; after
-// that it is as if it was never used.
+// that it is as if it was never used. Attached: it holds across restarts of the reqcastd, too. A
+// commit that fails because its answer was lost may be tried again with the same key and writes.
 #define RQC_KEY_MAX     255u
 #define RQC_KEY_SECONDS 86400u
 #define RQC_KEYS_MAX    100000u
@@ -751,13 +752,15 @@ typedef void rqc_completed_fn(const rqc_completion *c);
 // there is no completion (of one with a callback, unless that runs already). RQC_BUSY (too many in
 // flight), RQC_CLOSED, RQC_INVALID, RQC_TOO_LARGE: nothing was submitted.
 // rqc_close waits until all of them are stored, and calls the callbacks; completions that were not
-// fetched are then given up with their transactions.
+// fetched are then given up with their transactions. Attached: a thread of the handle sends them to
+// the reqcastd, one after the other; what it does not answer for fails with RQC_UNAVAILABLE or
+// RQC_TIMEOUT, as in rqc_commit.
 RQC_API rqc_err rqc_commit_async(rqc_txn *t, rqc_completed_fn *completed, void *ctx);
 
 // The oldest completion that was not fetched; RQC_NOT_FOUND when there is none now. Any thread.
 RQC_API rqc_err rqc_completions_next(rqc_db *db, rqc_completion *ret_completion);
 // A descriptor that is readable while there is one, for poll, select and epoll alone. It is the
-// handle's, until rqc_close. RQC_NO_MEMORY (no descriptors), RQC_READ_ONLY.
+// handle's, until rqc_close. RQC_NO_MEMORY (no descriptors).
 RQC_API rqc_err rqc_completions_fd(rqc_db *db, int *ret_fd, rqc_error *err);
 
 // ---- Runs
@@ -951,7 +954,7 @@ typedef struct rqc_event {
     rqc_place place;  // where the application stands when it has applied this
     uint64_t head;    // newest position that is known
     const rqc_change *items; // each record at most once; in order of (seq, entity, id), but for
-    size_t n;                // deletes after a RESET
+    size_t n;                // deletes after a RESET or RQC_DIFFERENT
     uint64_t records;        // BOOKMARK: of the topic, and its digest, big-endian
     uint8_t digest[16];
 } rqc_event;
@@ -963,8 +966,10 @@ typedef struct rqc_sub_options {
     int from_now;  // 1: from the newest position on, whatever `since` says
     int bookmarks; // 1: tells them: once a second, so that a stored place never gets too old
     int digest; // 1: keeps 48 to 192 bytes per record, proves at each bookmark that what was told
-                // is all there is, and tells after a RESET what is gone as deletes. Only from
-                // the beginning
+                // is all there is, and tells after a RESET what is gone as deletes. Where it is
+                // not, STATE tells RQC_DIFFERENT, and CHANGES with `more` put right the 256th
+                // parts of the records that differ; only when that did not help it is a RESET.
+                // Only from the beginning
     void (*event)(void *ctx, const rqc_event *e); // on a thread of the subscriber's own; may take
                                                   // its time; must not call back for this
                                                   // subscriber. NULL: rqc_sub_next is called
@@ -997,6 +1002,8 @@ typedef struct rqc_sub_stats {
     uint64_t pages;                      // of catch-ups
     uint64_t connects, resets;
     uint64_t compared, different; // digests
+    uint64_t mends;               // times that only the buckets were fetched that differed
+    uint64_t buckets;             // how many, of 256 each time
 } rqc_sub_stats;
 RQC_API rqc_err rqc_sub_stats_read(rqc_sub *sub, rqc_sub_stats *ret_stats);
 

@@ -195,7 +195,9 @@ rqc_err rqc_sub_stats_read(rqc_sub *s, rqc_sub_stats *ret_stats)
                                .connects = in.connects,
                                .resets = in.resets,
                                .compared = in.compared,
-                               .different = in.different};
+                               .different = in.different,
+                               .mends = in.mends,
+                               .buckets = in.buckets};
     memcpy(ret_stats, &out, size < sizeof out ? size : sizeof out);
     return RQC_OK;
 }

@@ -64,8 +64,10 @@ static rqci_sub_turn bookmark(rqci_sub *s, const rqci_frame *f, rqci_sub_event *
             s->stats.different++;
             rqci_fail(&s->err, RQC_DIFFERENT, "the digests differ at %llu: %zu records, not %llu",
                       (unsigned long long)f->seq, s->known.n, (unsigned long long)f->records);
-            return rqci_sub_start_over(s, RQC_DIFFERENT, ev);
+            return s->mended ? rqci_sub_start_over(s, RQC_DIFFERENT, ev)
+                             : rqci_sub_mend_begin(s, ev);
         }
+        s->mended = false;
     }
     if (!s->opt.bookmarks)
         return RQCI_TURN_ON;
@@ -111,7 +113,7 @@ rqci_sub_turn rqci_sub_frame(rqci_sub *s, const uint8_t *p, size_t n, rqci_sub_e
         at->epoch = f.epoch;
     // Whether this history is over, and what to do then, is for the answer to say.
     if (!rqci_epoch_equal(&at->epoch, &f.epoch) || at->cursor.entity != 0 ||
-        at->cursor.started != 0 || s->staged)
+        at->cursor.started != 0 || s->staged || s->mend != RQCI_MEND_NONE)
         return catch_up(s);
     s->head = f.seq > s->head ? f.seq : s->head;
     const uint64_t last = at->cursor.seq;
@@ -143,21 +145,29 @@ rqci_sub_turn rqci_sub_sweep(rqci_sub *s, rqci_sub_event *ev)
         s->items = items;
         s->items_cap = RQCI_SUB_GONE_MOST;
     }
+    const bool mends = s->mend != RQCI_MEND_NONE;
     size_t n = 0;
     uint8_t entity;
-    while (n < RQCI_SUB_GONE_MOST && rqci_known_unseen(&s->known, &s->sweep, &entity, s->gone[n])) {
+    while (n < RQCI_SUB_GONE_MOST && rqci_known_unseen(&s->known, mends ? &s->buckets : NULL,
+                                                       &s->sweep, &entity, s->gone[n])) {
         s->items[n] =
             (rqc_change){.op = 2, .entity = entity, .seq = s->swept.seq, .id = s->gone[n]};
         n++;
     }
     const bool last = n < RQCI_SUB_GONE_MOST;
-    if (last) {
+    if (last && mends) {
+        // Whole with what has changed since the place, in every bucket.
+        s->sweeping = false;
+        s->mend = RQCI_MEND_NONE;
+    } else if (last) {
         s->place.cursor = s->swept;
         s->sweeping = s->staged = false;
         rqci_sub_live(s);
     }
+    if (mends && n == 0)
+        return RQCI_TURN_ON;
     (void)tell(s, ev, RQCI_SUB_CHANGES);
-    ev->more = !last;
+    ev->more = !last || mends;
     ev->items = s->items;
     ev->n = n;
     return RQCI_TURN_EVENT;
@@ -166,7 +176,8 @@ rqci_sub_turn rqci_sub_sweep(rqci_sub *s, rqci_sub_event *ev)
 static rqci_sub_turn page_event(rqci_sub *s, const rqci_changes_answer *a, size_t n,
                                 rqci_sub_event *ev)
 {
-    const bool sweeps = a->up_to_date && s->walking && s->opt.digest;
+    const bool mends = s->mend != RQCI_MEND_NONE;
+    const bool sweeps = a->up_to_date && (mends || (s->walking && s->opt.digest));
     const bool whole = a->up_to_date && !sweeps;
     const bool tells = n > 0 || (s->staged && whole);
     s->staged = !whole && (s->staged || n > 0 || sweeps);
@@ -175,7 +186,7 @@ static rqci_sub_turn page_event(rqci_sub *s, const rqci_changes_answer *a, size_
         s->sweep = 0;
         s->swept = a->next;
     } else {
-        s->place.cursor = a->next;
+        *rqci_sub_cursor(s) = a->next;
     }
     if (whole)
         rqci_sub_live(s);
@@ -197,7 +208,7 @@ rqci_sub_turn rqci_sub_page(rqci_sub *s, const rqci_message *m, rqci_sub_event *
         return rqci_sub_start_over(s, rc, ev);
     if (m->what != RQC_OK && rc != RQC_CORRUPT)
         return rqci_sub_fail(s, rc, ev);
-    if (rc == RQC_OK && (!of_topic(s, &a.frame) || a.frame.prev_seq != s->place.cursor.seq))
+    if (rc == RQC_OK && (!of_topic(s, &a.frame) || a.frame.prev_seq != rqci_sub_cursor(s)->seq))
         rc = rqci_fail(&s->err, RQC_CORRUPT, "a page that was not asked for");
     if (rc != RQC_OK) {
         s->stats.bad++;

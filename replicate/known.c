@@ -98,11 +98,13 @@ void rqci_known_walk(rqci_known *k)
     k->walk++;
 }
 
-bool rqci_known_unseen(rqci_known *k, size_t *at, uint8_t *ret_entity, uint8_t ret_id[16])
+bool rqci_known_unseen(rqci_known *k, const rqci_bucket_set *within, size_t *at,
+                       uint8_t *ret_entity, uint8_t ret_id[16])
 {
     for (; *at < k->cap; (*at)++) {
         rqci_known_record *p = &k->places[*at];
-        if (p->entity == 0 || p->gone || p->walk == k->walk)
+        if (p->entity == 0 || p->gone || p->walk == k->walk ||
+            (within && !rqci_bucket_in(within, rqci_id_bucket(p->id))))
             continue;
         *ret_entity = p->entity;
         memcpy(ret_id, p->id, 16);
@@ -110,6 +112,26 @@ bool rqci_known_unseen(rqci_known *k, size_t *at, uint8_t *ret_entity, uint8_t r
         return true;
     }
     return false;
+}
+
+unsigned rqci_known_differing(const rqci_known *k, const rqci_digest digests[256],
+                              rqci_bucket_set *ret_set)
+{
+    rqci_digest mine[256] = {{0, 0}};
+    unsigned n = 0;
+    for (size_t i = 0; i < k->cap; i++) {
+        const rqci_known_record *p = &k->places[i];
+        if (p->entity != 0 && !p->gone)
+            rqci_digest_add(&mine[rqci_id_bucket(p->id)], p->digest);
+    }
+    memset(ret_set, 0, sizeof *ret_set);
+    for (unsigned i = 0; i < 256; i++) {
+        if (mine[i].lo == digests[i].lo && mine[i].hi == digests[i].hi)
+            continue;
+        ret_set->bits[i / 8] |= (uint8_t)(1u << i % 8);
+        n++;
+    }
+    return n;
 }
 
 void rqci_known_free(rqci_known *k)

@@ -4,7 +4,7 @@
 #ifndef RQCI_KNOWN_H
 #define RQCI_KNOWN_H
 
-#include "record/record.h"
+#include "replicate/message.h"
 
 typedef struct rqci_known_record {
     rqci_digest digest;
@@ -27,7 +27,12 @@ void rqci_known_del(rqci_known *k, uint8_t entity, const uint8_t id[16]);
 // A walk over everything begins: what it does not put is not there any more.
 void rqci_known_walk(rqci_known *k);
 // Takes one record away that the walk did not see; false when there is none. *at begins at 0.
-bool rqci_known_unseen(rqci_known *k, size_t *at, uint8_t *ret_entity, uint8_t ret_id[16]);
+// `within` NULL: everything was walked, else these buckets only.
+bool rqci_known_unseen(rqci_known *k, const rqci_bucket_set *within, size_t *at,
+                       uint8_t *ret_entity, uint8_t ret_id[16]);
+// The buckets whose digests are not these; how many.
+unsigned rqci_known_differing(const rqci_known *k, const rqci_digest digests[256],
+                              rqci_bucket_set *ret_set);
 void rqci_known_free(rqci_known *k);
 
 #endif

@@ -6,11 +6,19 @@
 #define HELLO_BYTES        24u
 #define HELLO_ANSWER_BYTES 48u
 #define CHANGES_BYTES      88u
+#define SET_BYTES          32u // behind these: some buckets
+#define BUCKETS_BYTES      40u
+#define BUCKETS_ANSWER     (8u + 256u * 16u)
 #define CURSOR_BYTES       40u
 #define LARGE_BYTES        56u
 #define WRITE_BYTES        32u
 #define WRITE_ANSWER_BYTES 64u
 #define FAILURE_BYTES      16u
+
+#define CHANGES_SOME 2u // flag of a question for changes, beside RQCI_FRAME_ALL
+
+#define WRITE_VISIBLE  1u // flags of an answer to a transaction
+#define WRITE_REPLAYED 2u
 
 // ---- Writing ------------------------------------------------------------------------------------
 
@@ -76,13 +84,16 @@ static void put_cursor(uint8_t *p, const rqc_cursor *c)
 rqc_err rqci_ask_changes_put(rqci_buf *out, const rqci_ask_changes *a)
 {
     uint8_t *p;
-    const rqc_err rc = begin(out, RQCI_ASK_MAGIC, RQCI_ASK_CHANGES, CHANGES_BYTES, &p);
+    const rqc_err rc =
+        begin(out, RQCI_ASK_MAGIC, RQCI_ASK_CHANGES, CHANGES_BYTES + (a->some ? SET_BYTES : 0), &p);
     if (rc != RQC_OK)
         return rc;
     memcpy(p, a->topic, 16);
     memcpy(p + 16, a->epoch.store_id, 16);
     rqci_put32(p + 32, a->epoch.term);
-    rqci_put32(p + 36, a->flags);
+    rqci_put32(p + 36, a->flags | (a->some ? CHANGES_SOME : 0));
+    if (a->some)
+        memcpy(p + CHANGES_BYTES, a->buckets.bits, SET_BYTES);
     put_cursor(p + 40, &a->cursor);
     rqci_put32(p + 80, a->limit);
     rqci_put32(p + 84, a->bytes);
@@ -106,6 +117,20 @@ rqc_err rqci_ask_large_put(rqci_buf *out, const rqci_ask_large *a)
     return RQC_OK;
 }
 
+rqc_err rqci_ask_buckets_put(rqci_buf *out, const rqci_ask_buckets *a)
+{
+    uint8_t *p;
+    const rqc_err rc = begin(out, RQCI_ASK_MAGIC, RQCI_ASK_BUCKETS, BUCKETS_BYTES, &p);
+    if (rc != RQC_OK)
+        return rc;
+    memcpy(p, a->topic, 16);
+    memcpy(p + 16, a->epoch.store_id, 16);
+    rqci_put32(p + 32, a->epoch.term);
+    rqci_put32(p + 36, a->flags);
+    end(out);
+    return RQC_OK;
+}
+
 rqc_err rqci_ask_stats(rqci_buf *out)
 {
     uint8_t *p;
@@ -115,10 +140,19 @@ rqc_err rqci_ask_stats(rqci_buf *out)
     return rc;
 }
 
-rqc_err rqci_ask_write_begin(rqci_buf *out)
+rqc_err rqci_ask_write_begin(rqci_buf *out, const void *key, size_t key_len)
 {
     uint8_t *p;
-    return begin(out, RQCI_ASK_MAGIC, RQCI_ASK_WRITE, RQCI_WRITES_HEADER, &p);
+    if (key_len > RQCI_MSG_KEY)
+        return RQC_TOO_LARGE;
+    const rqc_err rc =
+        begin(out, RQCI_ASK_MAGIC, RQCI_ASK_WRITE, RQCI_WRITES_HEADER + padded(key_len), &p);
+    if (rc != RQC_OK)
+        return rc;
+    rqci_put32(p + 4, (uint32_t)key_len);
+    if (key_len > 0)
+        memcpy(p + RQCI_WRITES_HEADER, key, key_len);
+    return RQC_OK;
 }
 
 static bool is_number(rqc_type t)
@@ -234,7 +268,7 @@ rqc_err rqci_answer_write(rqci_buf *out, const rqci_write_answer *a)
         return rc;
     memcpy(p, a->epoch.store_id, 16);
     rqci_put32(p + 16, a->epoch.term);
-    rqci_put32(p + 20, a->visible);
+    rqci_put32(p + 20, (a->visible ? WRITE_VISIBLE : 0) | (a->replayed ? WRITE_REPLAYED : 0));
     rqci_put64(p + 24, a->seq);
     rqci_put64(p + 32, a->written);
     rqci_put64(p + 40, a->skipped);
@@ -253,6 +287,21 @@ rqc_err rqci_answer_bytes(rqci_buf *out, uint64_t total, const void *bytes, size
     rqci_put64(p + 8, n);
     if (n > 0)
         memcpy(p + 16, bytes, n);
+    end(out);
+    return RQC_OK;
+}
+
+rqc_err rqci_answer_buckets(rqci_buf *out, const rqci_buckets_answer *a)
+{
+    uint8_t *p;
+    const rqc_err rc = begin(out, RQCI_ANSWER_MAGIC, RQC_OK, BUCKETS_ANSWER, &p);
+    if (rc != RQC_OK)
+        return rc;
+    rqci_put64(p, a->seq);
+    for (size_t i = 0; i < 256; i++) {
+        rqci_put64(p + 8 + 16 * i, a->digests[i].lo);
+        rqci_put64(p + 16 + 16 * i, a->digests[i].hi);
+    }
     end(out);
     return RQC_OK;
 }
@@ -327,16 +376,34 @@ static bool get_cursor(const uint8_t *p, rqc_cursor *ret)
 rqc_err rqci_ask_changes_decode(const rqci_message *m, rqci_ask_changes *ret, rqci_errbuf *err)
 {
     const uint8_t *p = m->body;
-    if (m->n != CHANGES_BYTES)
+    const bool some = m->n == CHANGES_BYTES + SET_BYTES;
+    if ((m->n != CHANGES_BYTES && !some) || some != ((rqci_get32(p + 36) & CHANGES_SOME) != 0))
         return bad(err, "no question of this kind");
     rqci_ask_changes a = {.epoch.term = rqci_get32(p + 32),
-                          .flags = rqci_get32(p + 36),
+                          .flags = rqci_get32(p + 36) & ~CHANGES_SOME,
+                          .some = some,
                           .limit = rqci_get32(p + 80),
                           .bytes = rqci_get32(p + 84)};
     memcpy(a.topic, p, 16);
     memcpy(a.epoch.store_id, p + 16, 16);
+    if (some)
+        memcpy(a.buckets.bits, p + CHANGES_BYTES, SET_BYTES);
     if (!get_cursor(p + 40, &a.cursor) || p[57] || a.limit == 0)
         return bad(err, "no cursor, or no limit");
+    if ((a.flags & ~(uint32_t)RQCI_FRAME_ALL) || (a.flags && !rqci_id_zero(a.topic)))
+        return bad(err, "flags that do not go together");
+    *ret = a;
+    return RQC_OK;
+}
+
+rqc_err rqci_ask_buckets_decode(const rqci_message *m, rqci_ask_buckets *ret, rqci_errbuf *err)
+{
+    const uint8_t *p = m->body;
+    if (m->n != BUCKETS_BYTES)
+        return bad(err, "no question of this kind");
+    rqci_ask_buckets a = {.epoch.term = rqci_get32(p + 32), .flags = rqci_get32(p + 36)};
+    memcpy(a.topic, p, 16);
+    memcpy(a.epoch.store_id, p + 16, 16);
     if ((a.flags & ~(uint32_t)RQCI_FRAME_ALL) || (a.flags && !rqci_id_zero(a.topic)))
         return bad(err, "flags that do not go together");
     *ret = a;
@@ -388,13 +455,30 @@ static rqc_err next_field(const uint8_t *p, size_t avail, const rqci_entity *e, 
     return RQC_OK;
 }
 
+rqc_err rqci_ask_write_key(const rqci_message *m, const uint8_t **ret_key, size_t *ret_len,
+                           rqci_errbuf *err)
+{
+    const size_t n = m->n < RQCI_WRITES_HEADER ? SIZE_MAX : rqci_get32(m->body + 4);
+    if (n > RQCI_MSG_KEY || RQCI_WRITES_HEADER + padded(n) > m->n)
+        return bad(err, "no transaction");
+    if (!zeros(m->body + RQCI_WRITES_HEADER + n, padded(n) - n))
+        return bad(err, "bytes behind a key");
+    *ret_key = m->body + RQCI_WRITES_HEADER;
+    *ret_len = n;
+    return RQC_OK;
+}
+
 rqc_err rqci_ask_write_next(const rqci_message *m, size_t *offset, rqci_asked_write *ret,
                             rqci_errbuf *err)
 {
-    if (m->n < RQCI_WRITES_HEADER)
-        return bad(err, "no transaction");
-    if (*offset == 0)
-        *offset = RQCI_WRITES_HEADER;
+    const uint8_t *key;
+    size_t key_len;
+    if (*offset == 0) {
+        const rqc_err rc = rqci_ask_write_key(m, &key, &key_len, err);
+        if (rc != RQC_OK)
+            return rc;
+        *offset = RQCI_WRITES_HEADER + padded(key_len);
+    }
     size_t left = m->n - *offset;
     if (left == 0)
         return RQC_NOT_FOUND;
@@ -475,15 +559,32 @@ rqc_err rqci_changes_answer_decode(const rqci_message *m, rqci_changes_answer *r
 rqc_err rqci_write_answer_decode(const rqci_message *m, rqci_write_answer *ret, rqci_errbuf *err)
 {
     const uint8_t *p = m->body;
-    if (m->n != WRITE_ANSWER_BYTES)
+    const uint32_t flags = m->n == WRITE_ANSWER_BYTES ? rqci_get32(p + 20) : UINT32_MAX;
+    if (flags & ~(WRITE_VISIBLE | WRITE_REPLAYED))
         return bad(err, "no answer to a transaction");
     memcpy(ret->epoch.store_id, p, 16);
     ret->epoch.term = rqci_get32(p + 16);
-    ret->visible = rqci_get32(p + 20) != 0;
+    ret->visible = flags & WRITE_VISIBLE;
+    ret->replayed = flags & WRITE_REPLAYED;
     ret->seq = rqci_get64(p + 24);
     ret->written = rqci_get64(p + 32);
     ret->skipped = rqci_get64(p + 40);
     ret->deleted = rqci_get64(p + 48);
+    return RQC_OK;
+}
+
+rqc_err rqci_buckets_answer_decode(const rqci_message *m, rqci_buckets_answer *ret,
+                                   rqci_errbuf *err)
+{
+    const rqc_err rc = rqci_answer_check(m, NULL, err);
+    const uint8_t *p = m->body;
+    if (rc != RQC_OK)
+        return rc;
+    if (m->n != BUCKETS_ANSWER)
+        return bad(err, "no digests");
+    ret->seq = rqci_get64(p);
+    for (size_t i = 0; i < 256; i++)
+        ret->digests[i] = (rqci_digest){rqci_get64(p + 8 + 16 * i), rqci_get64(p + 16 + 16 * i)};
     return RQC_OK;
 }
 

@@ -16,13 +16,15 @@
 #define RQCI_URL_MAX       256u
 #define RQCI_LARGE_PIECE   (8u << 20) // largest piece of a large value in one answer
 #define RQCI_WRITES_HEADER 8u
+#define RQCI_MSG_KEY       255u // longest idempotency key
 
 enum {
     RQCI_ASK_HELLO = 1,
     RQCI_ASK_CHANGES = 2,
     RQCI_ASK_WRITE = 3,
     RQCI_ASK_LARGE = 4,
-    RQCI_ASK_STATS = 5
+    RQCI_ASK_STATS = 5,
+    RQCI_ASK_BUCKETS = 6
 };
 
 // Writes. The same numbers as the store's.
@@ -49,13 +51,36 @@ typedef struct rqci_hello_answer {
                             // asked
 } rqci_hello_answer;
 
+// Some of the 256 buckets of a digest: bit b % 8 of byte b / 8.
+typedef struct rqci_bucket_set {
+    uint8_t bits[32];
+} rqci_bucket_set;
+
+static inline bool rqci_bucket_in(const rqci_bucket_set *s, unsigned bucket)
+{
+    return s->bits[bucket / 8] >> bucket % 8 & 1;
+}
+
 typedef struct rqci_ask_changes {
     uint8_t topic[16];
     uint32_t flags;   // RQCI_FRAME_ALL or 0
     rqci_epoch epoch; // term 0: of any history
     rqc_cursor cursor;
     uint32_t limit, bytes;
+    bool some; // of these buckets only
+    rqci_bucket_set buckets;
 } rqci_ask_changes;
+
+typedef struct rqci_ask_buckets {
+    uint8_t topic[16];
+    uint32_t flags; // RQCI_FRAME_ALL or 0
+    rqci_epoch epoch;
+} rqci_ask_buckets;
+
+typedef struct rqci_buckets_answer {
+    uint64_t seq; // at which they are true
+    rqci_digest digests[256];
+} rqci_buckets_answer;
 
 typedef struct rqci_changes_answer {
     rqc_cursor next;
@@ -72,7 +97,7 @@ typedef struct rqci_ask_large {
 typedef struct rqci_write_answer {
     rqci_epoch epoch;
     uint64_t seq, written, skipped, deleted;
-    bool visible;
+    bool visible, replayed;
 } rqci_write_answer;
 
 // One write of a transaction.
@@ -89,8 +114,9 @@ rqc_err rqci_ask_hello(rqci_buf *out, const rqci_hello *h);
 rqc_err rqci_ask_changes_put(rqci_buf *out, const rqci_ask_changes *a);
 rqc_err rqci_ask_large_put(rqci_buf *out, const rqci_ask_large *a);
 rqc_err rqci_ask_stats(rqci_buf *out);
-// A transaction: begin, its writes, end.
-rqc_err rqci_ask_write_begin(rqci_buf *out);
+rqc_err rqci_ask_buckets_put(rqci_buf *out, const rqci_ask_buckets *a);
+// A transaction: begin, its writes, end. key_len 0: it has no idempotency key.
+rqc_err rqci_ask_write_begin(rqci_buf *out, const void *key, size_t key_len);
 rqc_err rqci_ask_write_add(rqci_buf *out, const rqci_asked_write *w);
 void rqci_ask_write_end(rqci_buf *out, uint32_t count);
 
@@ -103,6 +129,7 @@ void rqci_answer_failure(rqci_buf *out, rqc_err code, uint64_t failed, const cha
 rqc_err rqci_answer_hello(rqci_buf *out, const rqci_hello_answer *a);
 rqc_err rqci_answer_write(rqci_buf *out, const rqci_write_answer *a);
 rqc_err rqci_answer_bytes(rqci_buf *out, uint64_t total, const void *p, size_t n);
+rqc_err rqci_answer_buckets(rqci_buf *out, const rqci_buckets_answer *a);
 // The head of an answer to changes; a frame and rqci_answer_end follow.
 rqc_err rqci_answer_changes_begin(rqci_buf *out, const rqc_cursor *next, bool up_to_date);
 
@@ -118,7 +145,11 @@ rqc_err rqci_message_decode(const void *p, size_t n, uint32_t magic, rqci_messag
 
 rqc_err rqci_hello_decode(const rqci_message *m, rqci_hello *ret, rqci_errbuf *err);
 rqc_err rqci_ask_changes_decode(const rqci_message *m, rqci_ask_changes *ret, rqci_errbuf *err);
+rqc_err rqci_ask_buckets_decode(const rqci_message *m, rqci_ask_buckets *ret, rqci_errbuf *err);
 rqc_err rqci_ask_large_decode(const rqci_message *m, rqci_ask_large *ret, rqci_errbuf *err);
+// The idempotency key of a transaction, inside the message; *ret_len 0: it has none.
+rqc_err rqci_ask_write_key(const rqci_message *m, const uint8_t **ret_key, size_t *ret_len,
+                           rqci_errbuf *err);
 // The writes of a transaction one by one; *offset begins at 0. RQC_NOT_FOUND at the end.
 rqc_err rqci_ask_write_next(const rqci_message *m, size_t *offset, rqci_asked_write *ret,
                             rqci_errbuf *err);
@@ -129,6 +160,8 @@ rqc_err rqci_hello_answer_decode(const rqci_message *m, rqci_hello_answer *ret, 
 rqc_err rqci_changes_answer_decode(const rqci_message *m, rqci_changes_answer *ret,
                                    rqci_errbuf *err);
 rqc_err rqci_write_answer_decode(const rqci_message *m, rqci_write_answer *ret, rqci_errbuf *err);
+rqc_err rqci_buckets_answer_decode(const rqci_message *m, rqci_buckets_answer *ret,
+                                   rqci_errbuf *err);
 rqc_err rqci_bytes_answer_decode(const rqci_message *m, uint64_t *ret_total, const uint8_t **ret_p,
                                  size_t *ret_n, rqci_errbuf *err);
 

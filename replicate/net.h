@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sidecar's sockets: nng's PUB and REP. The one includer of nng is net.c.
+// The sidecar's sockets: nng's PUB and REP. The one includer of nng is net_parts.h.
 //
 // What nng does not do by itself is done by rqci_net_tick, every 30 ms: an ipc listener that died
 // (a peer that closes during the handshake ends it for good) is opened again, and a subscriber that

@@ -14,6 +14,11 @@
 #define PAGE        4096u
 #define LINGER_MS   50
 
+// What is sent without waking the thread: that alone takes longer than to send so little.
+#define LIGHT_TOPICS  4u
+#define LIGHT_PEERS   4u
+#define LIGHT_CHANGES 64u
+
 int64_t rqci_publisher_now_ms(void)
 {
     struct timespec t;
@@ -181,12 +186,16 @@ static rqc_err serve(rqci_publisher *p, rqci_topic *t, rqci_reader *r, const rqc
     return rc;
 }
 
-static void round_of(rqci_publisher *p, bool tick)
+// With the lock held. False: more than `most` positions are new, and nothing was done.
+static bool round_of(rqci_publisher *p, bool tick, uint64_t most)
 {
     rqci_reader *r;
-    pthread_mutex_lock(&p->lock);
     if (p->opt.pin(p->opt.ctx, &r) == RQC_OK) {
         const rqci_view_state v = *rqci_reader_state(r);
+        if (v.seq > p->topics[0]->seq && v.seq - p->topics[0]->seq > most) {
+            p->opt.unpin(p->opt.ctx);
+            return false;
+        }
         for (unsigned i = 0; v.term != 0 && i < p->ntopics; i++) {
             const rqc_err rc = serve(p, p->topics[i], r, &v, tick);
             if (rc != RQC_OK)
@@ -199,7 +208,34 @@ static void round_of(rqci_publisher *p, bool tick)
     p->stats.seq = p->topics[0]->seq;
     if (tick)
         rqci_topics_close_idle(p, rqci_publisher_now_ms());
+    return true;
+}
+
+static void whole_round(rqci_publisher *p, bool tick)
+{
+    pthread_mutex_lock(&p->lock);
+    (void)round_of(p, tick, UINT64_MAX);
     pthread_mutex_unlock(&p->lock);
+}
+
+// Whether it may be sent by whoever changed the view: a writer, who does not want to wait.
+static bool is_light(const rqci_publisher *p)
+{
+    unsigned peers = 0;
+    for (unsigned i = 0; i < p->ntopics && i < LIGHT_TOPICS; i++)
+        peers += rqci_net_pub_peers(p->topics[i]->pub);
+    return p->ntopics <= LIGHT_TOPICS && peers <= LIGHT_PEERS;
+}
+
+void rqci_publisher_moved(rqci_publisher *p)
+{
+    bool done = false;
+    if (pthread_mutex_trylock(&p->lock) == 0) {
+        done = is_light(p) && round_of(p, false, LIGHT_CHANGES);
+        pthread_mutex_unlock(&p->lock);
+    }
+    if (!done)
+        rqci_publisher_poke(p);
 }
 
 static void *publish_all(void *arg)
@@ -218,9 +254,9 @@ static void *publish_all(void *arg)
         const bool tick = now >= next;
         if (tick)
             next = now + BOOKMARK_MS;
-        round_of(p, tick);
+        whole_round(p, tick);
     }
-    round_of(p, true);
+    whole_round(p, true);
     return NULL;
 }
 

@@ -3,8 +3,10 @@
 //
 //   poke ─► thread: pins the view ─► each topic: what changed since its last frame ─► PUB
 //
-// It reads the view, as any reader does. Writers do no more than poke it; when it is slower than
-// they are, one frame holds several of their transactions, each record once, at its latest state.
+// It reads the view, as any reader does. Writers do no more than poke it, or send a small frame to
+// few subscribers themselves, which takes less time than the thread needs to wake up. When it is
+// slower than they are, one frame holds several of their transactions, each record once, at its
+// latest state.
 #ifndef RQCI_PUBLISHER_H
 #define RQCI_PUBLISHER_H
 
@@ -37,8 +39,10 @@ rqc_err rqci_publisher_start(const rqci_publisher_options *opt, rqci_publisher *
 // Sends what is there yet, then ends. NULL-safe.
 void rqci_publisher_stop(rqci_publisher *p);
 
-// The view has moved. Any thread; never waits.
+// The view has moved. Any thread; never waits. The first only wakes the publisher's thread; the
+// second may send a little by itself, and calls pin and unpin then: not from within a read session.
 void rqci_publisher_poke(rqci_publisher *p);
+void rqci_publisher_moved(rqci_publisher *p);
 
 // The stream of a topic (id NULL: all), opened when it is not there. RQC_TOO_LARGE: too many;
 // RQC_INVALID: tcp is not served.

@@ -90,6 +90,7 @@ rqci_sub_turn rqci_sub_start_over(rqci_sub *s, rqc_err reason, rqci_sub_event *e
     s->stats.resets++;
     s->walking = s->staged = true;
     s->sweeping = false;
+    s->mend = RQCI_MEND_NONE;
     rqci_known_walk(&s->known);
     rqci_sub_catch_up(s);
     if (!*s->err.text)
@@ -138,15 +139,18 @@ static rqc_err say_hello(rqci_sub *s, uint32_t flags)
     return rc == RQC_OK ? ask(s) : rc;
 }
 
-static rqc_err ask_changes(rqci_sub *s)
+static rqc_err ask_to_catch_up(rqci_sub *s)
 {
     rqci_ask_changes a = {.flags = s->opt.all ? RQCI_FRAME_ALL : 0,
                           .epoch = s->place.epoch,
-                          .cursor = s->place.cursor,
+                          .cursor = *rqci_sub_cursor(s),
                           .limit = PAGE_LIMIT,
-                          .bytes = PAGE_BYTES};
+                          .bytes = PAGE_BYTES,
+                          .some = s->mend == RQCI_MEND_WALK,
+                          .buckets = s->buckets};
     memcpy(a.topic, s->opt.workspace, 16);
-    rqc_err rc = rqci_ask_changes_put(&s->message, &a);
+    rqc_err rc =
+        s->mend == RQCI_MEND_DIGESTS ? rqci_sub_mend_ask(s) : rqci_ask_changes_put(&s->message, &a);
     if (rc == RQC_OK && s->ask.fd < 0)
         rc = rqci_sp_open(&s->ask, &s->addr, RQCI_SP_REQ, RQCI_MSG_MAX, &s->err);
     return rc == RQC_OK ? ask(s) : rc;
@@ -250,14 +254,15 @@ static rqci_sub_turn catchup_phase(rqci_sub *s, rqci_sub_event *ev)
     rqc_err rc = RQC_OK;
     if (!s->asked) {
         s->err.text[0] = 0;
-        rc = ask_changes(s);
+        rc = ask_to_catch_up(s);
         s->asked = true;
         s->until_ms = now_ms() + ANSWER_MS;
     }
     if (rc == RQC_OK)
         rc = answer(s, &m);
     if (rc == RQC_OK)
-        return rqci_sub_page(s, &m, ev);
+        return s->mend == RQCI_MEND_DIGESTS ? rqci_sub_mend_answer(s, &m, ev)
+                                            : rqci_sub_page(s, &m, ev);
     if (rc == RQC_TIMEOUT && now_ms() < s->until_ms)
         return RQCI_TURN_IDLE;
     s->stats.bad += rc == RQC_CORRUPT;
@@ -336,10 +341,14 @@ static void arm_all(rqci_sub *s)
     // While pages are asked for, frames stay where they are.
     arm(s, 0, &s->ask, true);
     arm(s, 1, &s->stream, s->phase != RQCI_PHASE_CATCHUP);
+    // An end that moves on with every frame is not set anew for each: the timer rings at the old
+    // one, and then for the new one.
+    if (at >= s->armed_ms && now_ms() < s->armed_ms)
+        return;
     const struct itimerspec t = {.it_value = {at / 1000, at % 1000 * 1000000 + 1}};
     uint64_t expired;
-    const bool rang = read(s->timer, &expired, sizeof expired) > 0;
-    if ((rang || at != s->armed_ms) && timerfd_settime(s->timer, TFD_TIMER_ABSTIME, &t, NULL) == 0)
+    (void)!read(s->timer, &expired, sizeof expired);
+    if (timerfd_settime(s->timer, TFD_TIMER_ABSTIME, &t, NULL) == 0)
         s->armed_ms = at;
 }
 

@@ -53,6 +53,7 @@ typedef struct rqci_sub_stats {
     uint64_t connects; // streams that were attached
     uint64_t resets;
     uint64_t compared, different; // digests
+    uint64_t mends, buckets;      // differences that were mended, and the buckets fetched for it
 } rqci_sub_stats;
 
 typedef struct rqci_sub_options {

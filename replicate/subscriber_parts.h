@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the files of the subscriber share: subscriber.c connects and asks, follow.c judges what
-// came.
+// came, mend.c puts right what the digests say is wrong.
 #ifndef RQCI_SUBSCRIBER_PARTS_H
 #define RQCI_SUBSCRIBER_PARTS_H
 
@@ -22,6 +22,14 @@ typedef enum rqci_sub_turn {
     RQCI_TURN_ON,    // go on
     RQCI_TURN_IDLE   // nothing can be done now
 } rqci_sub_turn;
+
+// How far the mending of differing buckets is.
+//   DIGESTS ─► WALK ─► NONE, and changes since the place, as in any catch-up
+typedef enum rqci_sub_mend {
+    RQCI_MEND_NONE,
+    RQCI_MEND_DIGESTS, // those of the sidecar's buckets are asked for
+    RQCI_MEND_WALK     // over everything in the buckets that differ
+} rqci_sub_mend;
 
 #define RQCI_SUB_GONE_MOST 1024u // vanished records in one event
 
@@ -56,6 +64,11 @@ struct rqci_sub {
     size_t sweep;
     rqc_cursor swept; // where the walk ended
 
+    rqci_sub_mend mend; // only in CATCHUP, or on the way back there
+    bool mended;        // it was done, and no bookmark has agreed since
+    rqci_bucket_set buckets;
+    rqc_cursor mend_cursor; // of the walk over them; `place` stays where it was
+
     rqc_change *items;
     size_t items_cap;
     uint8_t gone[RQCI_SUB_GONE_MOST][16];
@@ -70,6 +83,19 @@ void rqci_sub_catch_up(rqci_sub *s);
 void rqci_sub_live(rqci_sub *s);
 // Everything anew, from the beginning: an event.
 rqci_sub_turn rqci_sub_start_over(rqci_sub *s, rqc_err reason, rqci_sub_event *ev);
+
+// Where pages go on.
+static inline rqc_cursor *rqci_sub_cursor(rqci_sub *s)
+{
+    return s->mend == RQCI_MEND_WALK ? &s->mend_cursor : &s->place.cursor;
+}
+
+// mend.c
+// The digests differ: an event.
+rqci_sub_turn rqci_sub_mend_begin(rqci_sub *s, rqci_sub_event *ev);
+// The question for the digests, into s->message; and its answer.
+rqc_err rqci_sub_mend_ask(rqci_sub *s);
+rqci_sub_turn rqci_sub_mend_answer(rqci_sub *s, const rqci_message *m, rqci_sub_event *ev);
 
 // follow.c
 rqci_sub_turn rqci_sub_frame(rqci_sub *s, const uint8_t *p, size_t n, rqci_sub_event *ev);

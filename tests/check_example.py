@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The installed tree, as a stranger uses it: docs/examples/embedded.c with the flags of its
+"""The installed tree, as a stranger uses it: the programs in docs/examples with the flags of its
 pkg-config file, as C11 and as C++17, run against its library."""
 
 import os
@@ -14,7 +14,8 @@ from python_module import forget_views
 
 ROOT = pathlib.Path(os.environ.get("RQC_SOURCE_ROOT") or pathlib.Path(__file__).parents[1])
 BUILD = pathlib.Path(os.environ.get("RQC_BUILD_ROOT") or ROOT / "build/test")
-EXAMPLE = ROOT / "docs/examples/embedded.c"
+EXAMPLES = ROOT / "docs/examples"
+FOLLOWERS = ("spin", "wake")  # attached, while embedded.c writes
 SANITIZE = os.environ.get("RQC_SANITIZE", "none")
 STRICT = ["-pedantic-errors", "-Werror", "-Wall", "-Wextra"]
 # C++ knows neither designated initialisers out of order nor implicit void * conversions; the
@@ -97,24 +98,49 @@ def check_run(program: pathlib.Path, library: pathlib.Path, name: str) -> None:
            f"{name}: a failure is told")
 
 
+def check_followers(folder: pathlib.Path, library: pathlib.Path, name: str) -> None:
+    """Programs that attach, and are told what another process writes then."""
+    env = dict(os.environ, LD_LIBRARY_PATH=str(library))
+    db = folder / "example.db"
+    followers = [subprocess.Popen([folder / f, db, "3"], stdout=subprocess.PIPE, text=True, env=env)
+                 for f in FOLLOWERS]
+    try:
+        ready = [p.stdout.readline() for p in followers]
+        tap.equal(ready, ["ready at 7\n"] * len(followers), f"{name}: attached, at the newest position")
+        tap.equal(run([folder / "embedded", db], cwd=folder, env=env).returncode, 0,
+                  f"{name}: another process writes")
+        for f, p in zip(FOLLOWERS, followers):
+            out, _ = p.communicate(timeout=60)
+            tap.equal((p.returncode, out), (0, "3 changed, now at 10\n"), f"{name}: {f} is told")
+    finally:
+        for p in followers:
+            p.kill()
+            p.wait()
+    r = run([folder / FOLLOWERS[0], folder / "no.db"], env=env)
+    tap.ok(r.returncode == 1 and r.stderr.startswith("attach: "), f"{name}: a failure is told")
+
+
 def check_compile(compiler: str, std, language, cflags, libs, library: pathlib.Path) -> None:
     name = f"{compiler} {' '.join(std)}"
     if not shutil.which(compiler):
         tap.skip(f"{name}: no such compiler")
         return
     with tempfile.TemporaryDirectory(prefix="reqcast-test-") as made:
-        program = pathlib.Path(made) / "a.out"
+        folder = pathlib.Path(made)
         # A library with a sanitizer can only be linked with it.
         link = ["-c"] if SANITIZE != "none" else libs
-        r = run([compiler, *std, *STRICT, *cflags, *language, EXAMPLE, "-x", "none", "-o", program,
-                 *link])
-        if not tap.equal((r.returncode, r.stderr), (0, ""), f"{name}: compiles, no warnings"):
-            return
+        for program in ("embedded", *FOLLOWERS):
+            r = run([compiler, *std, *STRICT, *cflags, *language, EXAMPLES / (program + ".c"), "-x",
+                     "none", "-o", folder / program, *link])
+            if not tap.equal((r.returncode, r.stderr), (0, ""),
+                             f"{name}: {program}.c compiles, no warnings"):
+                return
         if SANITIZE != "none":
             tap.skip(f"{name}: not linked, because of the sanitizer")
             return
-        check_run(program, library, name)
-        forget_views(program.parent)
+        check_run(folder / "embedded", library, name)
+        check_followers(folder, library, name)
+        forget_views(folder)
 
 
 def check_installed(program: pathlib.Path) -> None:
@@ -146,8 +172,9 @@ def check_shared(prefix: pathlib.Path, library: pathlib.Path) -> None:
 
 
 def main() -> None:
-    text = EXAMPLE.read_text(encoding="utf-8")
-    tap.ok(len(text.splitlines()) <= 60, "the example has at most 60 lines")
+    for name in ("embedded", *FOLLOWERS):
+        text = (EXAMPLES / (name + ".c")).read_text(encoding="utf-8")
+        tap.ok(len(text.splitlines()) <= 60, f"{name}.c has at most 60 lines")
     if not meson():
         tap.skip("meson is not here: nothing can be installed")
         tap.done()

@@ -24,6 +24,9 @@ import tap
 
 REQCASTD = os.environ.get("REQCASTD") or str(cli.ROOT / "build/test/api/daemon/reqcastd")
 
+# A sidecar ends with the test, whatever ends that.
+MORTAL = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+
 
 class Sidecar:
     def __init__(self, c: cli.Cli, *options):
@@ -36,8 +39,8 @@ class Sidecar:
         read, write = os.pipe()
         with open(self.c.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [REQCASTD, "--create", "--socket-dir", self.sockets, "--ready-fd", str(write),
-                 *self.options, *more], env=self.c.env, pass_fds=[write], stderr=log)
+                [*MORTAL, REQCASTD, "--create", "--socket-dir", self.sockets, "--ready-fd",
+                 str(write), *self.options, *more], env=self.c.env, pass_fds=[write], stderr=log)
         os.close(write)
         with os.fdopen(read) as f:
             self.url = f.readline().strip()
@@ -215,6 +218,63 @@ def check_epoch(c, s) -> None:
     f.close()
 
 
+def bucket(key):
+    return stream.xxh3_64(key) & 255
+
+
+def walk_buckets(a, topic, epoch, wanted):
+    """Keys that a walk over some buckets gives."""
+    bits = bytearray(32)
+    for b in wanted:
+        bits[b // 8] |= 1 << b % 8
+    keys, cursor, pages = set(), bytes(40), 0
+    while True:
+        code, answer = a.ask(2, topic + epoch[0] + struct.pack("<II", epoch[1], 2 if any(topic) else 3)
+                             + cursor + struct.pack("<II", 100, 4096) + bytes(bits))
+        if code:
+            raise stream.Bad(f"changes: {code}")
+        pages += 1
+        for _, entity, key, record in stream.Frame(answer[40:]).entries:
+            (keys.add if record else keys.discard)((entity, key))
+        cursor = answer[:17] + b"\0" + answer[18:40]
+        if answer[17]:
+            return keys, pages
+
+
+def check_buckets(c, s) -> None:
+    """The digests of buckets, and walks over some of them."""
+    ws = workspace(c, "buckets")
+    put(c, 300, ws, at=20000)
+    a = stream.Asker(s.url)
+    for name, topic in (("all", None), ("one", cli.unulid(ws))):
+        f = stream.Subscriber(s.url, topic=topic)
+        f.attach()
+        f.bookmark = None
+        while f.bookmark is None:
+            f.step()
+        question = (topic or bytes(16)) + f.epoch[0] + struct.pack("<II", f.epoch[1],
+                                                                   0 if topic else 1)
+        code, body = a.ask(6, question)
+        digests = [int.from_bytes(body[8 + 16 * i:24 + 16 * i], "little") for i in range(256)]
+        tap.equal((code, len(body), struct.unpack_from("<Q", body)[0]),
+                  (0, 8 + 256 * 16, f.bookmark.seq), f"{name}: digests at the bookmark's seq")
+        tap.equal(f"{sum(digests) % 2**128:032x}", f.bookmark.digest, f"{name}: their sum is its own")
+        tap.ok({i for i, d in enumerate(digests) if d} == {bucket(key) for _, key in f.state},
+               f"{name}: buckets with records have digests, the others none")
+        for wanted in ({bucket(key) for _, key in list(f.state)[:3]}, set(range(128)), set()):
+            keys, pages = walk_buckets(a, topic or bytes(16), f.epoch, wanted)
+            tap.ok(keys == {k for k in f.state if bucket(k[1]) in wanted},
+                   f"{name}: {len(wanted)} buckets, {pages} pages: their records and no others")
+        f.close()
+    code, _ = a.ask(6, bytes(16) + b"x" * 16 + struct.pack("<II", 1, 1))
+    tap.equal(code, 12, "the digests of another history")
+    for what, body in ((6, bytes(8)), (6, b"x" * 16 + bytes(20) + struct.pack("<I", 1)),
+                       (2, bytes(36) + struct.pack("<I", 2) + bytes(40) + struct.pack("<II", 1, 1)),
+                       (2, bytes(80) + struct.pack("<II", 1, 1) + bytes(32))):
+        tap.equal(a.ask(what, body)[0], 4, f"told: no question {what} of {len(body)} bytes")
+    a.close()
+
+
 def check_questions(c, s) -> None:
     """Wrong questions get an answer that says so, and the connection lives on."""
     a = stream.Asker(s.url)
@@ -251,6 +311,15 @@ def check_questions(c, s) -> None:
     tap.equal((code, struct.unpack_from("<Q", body)[0]), (1, 1), "the write that failed is named")
     code, body = a.ask(3, struct.pack("<II", 1, 0) + put_write)
     tap.equal((code, struct.unpack_from("<Q", body, 32)[0]), (0, 1), "a write by hand is stored")
+    keyed = struct.pack("<II8s", 1, 3, b"key") + delete.replace(b"y" * 16, cli.fake_id(7, 1)) \
+        .replace(b"\x04\x03", b"\x04\x01", 1)
+    first, again = a.ask(3, keyed), a.ask(3, keyed)
+    tap.equal((first[0], again[0], first[1][20], again[1][20]), (0, 0, 1, 3),
+              "with a key it may be asked for twice, and says so")
+    tap.equal(first[1][24:], again[1][24:], "the answer is the same")
+    tap.equal(a.ask(3, struct.pack("<II8s", 0, 3, b"key"))[0], 7, "the key for another request")
+    tap.equal(a.ask(3, struct.pack("<II8s", 1, 3, b"keys") + delete)[0], 4, "bytes behind a key")
+    tap.equal(a.ask(3, struct.pack("<II", 1, 256) + bytes(300))[0], 4, "a key that is too long")
     rng = random.Random(7)
     answered = 0
     for _ in range(tap.scaled(200)):
@@ -447,6 +516,7 @@ def main() -> None:
         check_follow(c, s)
         check_tcp(c, s, c.folder / "log")
         check_epoch(c, s)
+        check_buckets(c, s)
         check_questions(c, s)
         check_cli(c, s)
         check_peers(c, s)

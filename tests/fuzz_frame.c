@@ -65,13 +65,19 @@ static void read_question(uint8_t *p, size_t n)
     rqci_hello h;
     rqci_ask_changes a;
     rqci_ask_large l;
+    rqci_ask_buckets b;
     rqci_asked_write w;
     seal(p, n);
     if (rqci_message_decode(p, n, RQCI_ASK_MAGIC, &m, NULL) != RQC_OK)
         return;
     sink += (uint64_t)rqci_hello_decode(&m, &h, NULL);
     sink += (uint64_t)rqci_ask_changes_decode(&m, &a, NULL);
+    sink += (uint64_t)rqci_ask_buckets_decode(&m, &b, NULL);
     sink += (uint64_t)rqci_ask_large_decode(&m, &l, NULL);
+    const uint8_t *key;
+    size_t key_len;
+    if (rqci_ask_write_key(&m, &key, &key_len, NULL) == RQC_OK)
+        read_value((rqc_value){.type = RQC_BYTES, .n = (uint32_t)key_len, .p = key});
     for (size_t offset = 0; rqci_ask_write_next(&m, &offset, &w, NULL) == RQC_OK;)
         for (int i = 0; i < RQCI_FIELD_MAX; i++)
             read_value(w.row[i]);
@@ -84,6 +90,7 @@ static void read_answer(uint8_t *p, size_t n)
     rqci_hello_answer h;
     rqci_changes_answer c;
     rqci_write_answer w;
+    static rqci_buckets_answer b;
     uint64_t total;
     const uint8_t *bytes;
     size_t nbytes;
@@ -95,6 +102,7 @@ static void read_answer(uint8_t *p, size_t n)
     if (rqci_message_decode(p, n, RQCI_ANSWER_MAGIC, &m, NULL) != RQC_OK)
         return;
     sink += (uint64_t)rqci_hello_answer_decode(&m, &h, NULL);
+    sink += (uint64_t)rqci_buckets_answer_decode(&m, &b, NULL);
     sink += (uint64_t)rqci_write_answer_decode(&m, &w, NULL);
     if (rqci_bytes_answer_decode(&m, &total, &bytes, &nbytes, NULL) == RQC_OK)
         read_value((rqc_value){.type = RQC_BYTES, .n = (uint32_t)nbytes, .p = bytes});

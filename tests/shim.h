@@ -27,6 +27,10 @@ typedef struct shim {
     _Atomic unsigned mischief; // one frame in so many is harmed; 0: none
     _Atomic uint64_t seed;
     _Atomic uint64_t harmed;
+    // Set before anybody connects: what becomes of a question, or of a frame. False: the connection
+    // ends. With something in `out` that goes on in its place.
+    bool (*question)(struct shim *s, const uint8_t *p, size_t n, rqci_buf *out);
+    bool (*frame)(struct shim *s, const uint8_t *p, size_t n, rqci_buf *out);
 } shim;
 
 typedef struct shim_pump {
@@ -149,11 +153,28 @@ static inline bool shim_frame(shim *s, int to, uint8_t *p, size_t n, rqci_buf *h
     }
 }
 
+static inline bool shim_pass(shim_pump *p, uint8_t *body, size_t n, rqci_buf *held, rqci_buf *other)
+{
+    shim *s = p->s;
+    bool (*const judge)(struct shim *, const uint8_t *, size_t, rqci_buf *) = p->frames ? s->frame
+                                                                              : p->answers
+                                                                                  ? NULL
+                                                                                  : s->question;
+    other->len = 0;
+    if (judge && !judge(s, body, n, other))
+        return false;
+    if (other->len > 0)
+        return shim_message(p->to, other->data, other->len);
+    return p->frames    ? shim_frame(s, p->to, body, n, held)
+           : p->answers ? shim_answer(s, p->to, body, n)
+                        : shim_message(p->to, body, n);
+}
+
 static inline void *shim_pump_main(void *arg)
 {
     shim_pump *p = arg;
     uint8_t head[9];
-    rqci_buf body = {0}, held = {0};
+    rqci_buf body = {0}, held = {0}, other = {0};
     bool good = shim_read(p->from, head, 8) && shim_write(p->to, head, 8);
     while (good && shim_read(p->from, head, 9)) {
         const uint64_t n = rqci_get64be(head + 1);
@@ -161,9 +182,7 @@ static inline void *shim_pump_main(void *arg)
         if (n > RQCI_MSG_MAX || rqci_buf_reserve(&body, (size_t)n + 1) != RQC_OK ||
             !shim_read(p->from, body.data, (size_t)n))
             break;
-        good = p->frames    ? shim_frame(p->s, p->to, body.data, (size_t)n, &held)
-               : p->answers ? shim_answer(p->s, p->to, body.data, (size_t)n)
-                            : shim_message(p->to, body.data, (size_t)n);
+        good = shim_pass(p, body.data, (size_t)n, &held, &other);
     }
     shutdown(p->from, SHUT_RDWR);
     shutdown(p->to, SHUT_RDWR);
@@ -174,6 +193,7 @@ static inline void *shim_pump_main(void *arg)
     }
     rqci_buf_free(&body);
     rqci_buf_free(&held);
+    rqci_buf_free(&other);
     atomic_fetch_sub(&p->s->pumps, 1);
     free(p);
     return NULL;

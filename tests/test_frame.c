@@ -253,7 +253,7 @@ static void check_write(void)
     rqci_errbuf err = {""};
     size_t wrong = 0, offset = 0;
     rqci_asked_write w[40], got;
-    ok(rqci_ask_write_begin(&b) == RQC_OK, "a transaction begins");
+    ok(rqci_ask_write_begin(&b, NULL, 0) == RQC_OK, "a transaction begins");
     for (size_t i = 0; i < 40; i++) {
         const rqci_entity *e = rqci_entity_of(1 + (unsigned)i % RQCI_ENTITY_MAX);
         memset(&w[i], 0, sizeof w[i]);
@@ -297,6 +297,46 @@ static void check_write(void)
     rqci_buf_free(&b);
 }
 
+static void check_key(void)
+{
+    rqci_buf b = {0};
+    rqci_message m;
+    rqci_asked_write w = {.kind = RQCI_KIND_DELETE, .entity = 3}, got;
+    uint8_t key[RQCI_MSG_KEY + 1];
+    const uint8_t *found;
+    size_t n, wrong = 0;
+    for (size_t i = 0; i < sizeof key; i++)
+        key[i] = (uint8_t)(i + 1);
+    for (size_t len = 0; len <= RQCI_MSG_KEY; len++) {
+        size_t offset = 0;
+        wrong += rqci_ask_write_begin(&b, key, len) != RQC_OK;
+        wrong += rqci_ask_write_add(&b, &w) != RQC_OK;
+        rqci_ask_write_end(&b, 1);
+        wrong += rqci_message_decode(b.data, b.len, RQCI_ASK_MAGIC, &m, NULL) != RQC_OK;
+        if (rqci_ask_write_key(&m, &found, &n, NULL) != RQC_OK || n != len ||
+            memcmp(found, key, n) != 0)
+            wrong++;
+        wrong += rqci_ask_write_next(&m, &offset, &got, NULL) != RQC_OK || got.entity != 3;
+        wrong += rqci_ask_write_next(&m, &offset, &got, NULL) != RQC_NOT_FOUND;
+    }
+    is(wrong, 0u, "a key of any length, and the write behind it");
+    is(rqci_ask_write_begin(&b, key, sizeof key), RQC_TOO_LARGE, "one that is too long");
+    (void)(rqci_ask_write_begin(&b, key, 5) == RQC_OK && rqci_ask_write_add(&b, &w) == RQC_OK);
+    rqci_ask_write_end(&b, 1);
+    uint8_t *const body = b.data + RQCI_MSG_HEADER;
+    m = (rqci_message){RQCI_ASK_WRITE, body, b.len - RQCI_MSG_HEADER};
+    body[RQCI_WRITES_HEADER + 5] = 1;
+    is(rqci_ask_write_key(&m, &found, &n, NULL), RQC_CORRUPT, "bytes behind it");
+    body[RQCI_WRITES_HEADER + 5] = 0;
+    is(rqci_ask_write_key(&m, &found, &n, NULL), RQC_OK, "none");
+    static const uint32_t lengths[] = {RQCI_MSG_KEY + 1, 0x7fffffff, 0xffffffff, 200};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        rqci_put32(body + 4, lengths[i]);
+        is(rqci_ask_write_key(&m, &found, &n, NULL), RQC_CORRUPT, "%u bytes", lengths[i]);
+    }
+    rqci_buf_free(&b);
+}
+
 static void check_answers(void)
 {
     rqci_buf b = {0};
@@ -337,6 +377,7 @@ int main(void)
     check_frames();
     check_rules();
     check_write();
+    check_key();
     check_answers();
     return tap_done();
 }

@@ -5,14 +5,11 @@
 #include "api/reqcast.h"
 
 #include "tests/shim.h"
+#include "tests/sidecar.h"
 #include "tests/store_fixture.h"
 
 #include <dirent.h>
 #include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-
-extern char **environ;
 
 static char db_path[FIX_PATH], ask_path[FIX_PATH], url[FIX_PATH + 8];
 static pid_t sidecar;
@@ -27,30 +24,18 @@ static void pause_ms(long ms)
 
 static void kill_at_exit(void)
 {
-    if (sidecar <= 0)
-        return;
-    kill(sidecar, SIGKILL);
-    waitpid(sidecar, NULL, 0);
+    (void)sidecar_end(&sidecar, SIGKILL);
 }
 
 static void start_sidecar(void)
 {
-    const char *program = getenv("REQCASTD");
-    char fd[16], line[512], log[FIX_PATH];
-    int ends[2];
-    if (pipe(ends) != 0)
-        bail("pipe");
-    snprintf(fd, sizeof fd, "%d", ends[1]);
+    char log[FIX_PATH];
     snprintf(log, sizeof log, "%.400s/log", fix_dir);
-    const char *const words[] = {program,      "--create",   "--db",  db_path,      "--listen",
-                                 url,          "--view-dir", fix_dir, "--log-file", log,
-                                 "--ready-fd", fd,           NULL};
-    if (posix_spawn(&sidecar, program, NULL, NULL, (char *const *)(uintptr_t)words, environ) != 0)
-        bail("%s does not start", program);
-    close(ends[1]);
-    if (read(ends[0], line, sizeof line) <= 0)
+    const char *const words[] = {"--create",   "--db",  db_path,      "--listen", url,
+                                 "--view-dir", fix_dir, "--log-file", log,        NULL};
+    sidecar = sidecar_start(words);
+    if (sidecar == 0)
         bail("the sidecar is not ready");
-    close(ends[0]);
 }
 
 static rqc_db *attach(void)
@@ -306,10 +291,7 @@ int main(void)
     check_reset();
     check_liar();
     rqc_close(db);
-    int status = -1;
-    kill(sidecar, SIGTERM);
-    waitpid(sidecar, &status, 0);
-    sidecar = 0;
+    const int status = sidecar_end(&sidecar, SIGTERM);
     ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the sidecar ends cleanly");
     return tap_done();
 }

@@ -99,7 +99,7 @@ static bool lags(void *ctx)
 
 static void applied(void *ctx)
 {
-    rqci_publisher_poke(ctx);
+    rqci_publisher_moved(ctx);
 }
 
 // ---- Sockets ------------------------------------------------------------------------------------

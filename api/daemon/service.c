@@ -125,6 +125,16 @@ static rqc_err page_of(answerer *a, const rqci_ask_changes *q, const rqc_positio
     return rc;
 }
 
+// Leaves those of some buckets. The walk goes on behind all of them.
+static void sift(rqc_changes_list *list, const rqci_bucket_set *buckets)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < list->n; i++)
+        if (rqci_bucket_in(buckets, rqci_id_bucket(list->items[i].id)))
+            list->items[n++] = list->items[i];
+    list->n = n;
+}
+
 static rqc_err changes(answerer *a, const rqci_message *m, rqci_buf *out)
 {
     rqci_ask_changes q;
@@ -146,6 +156,8 @@ static rqc_err changes(answerer *a, const rqci_message *m, rqci_buf *out)
             rqci_fail(&a->err, rc, "%s", rqc_read_error(a->read));
     }
     bool whole = up_to_date;
+    if (rc == RQC_OK && q.some)
+        sift(&a->list, &q.buckets);
     if (rc == RQC_OK)
         rc = page_of(a, &q, &here, &next, &whole);
     rqc_read_end(a->read);
@@ -156,6 +168,46 @@ static rqc_err changes(answerer *a, const rqci_message *m, rqci_buf *out)
     if (rc == RQC_OK)
         rqci_answer_end(out);
     return rc;
+}
+
+// ---- Digests ------------------------------------------------------------------------------------
+
+typedef struct bucket_sum {
+    rqci_reader *reader;
+    rqci_digest *sum;
+} bucket_sum;
+
+static rqc_err add_buckets(void *ctx, const rqci_ws_state *s)
+{
+    const bucket_sum *b = ctx;
+    rqci_digest one[256];
+    const rqc_err rc = rqci_ws_buckets(b->reader, s->id, one);
+    for (size_t i = 0; rc == RQC_OK && i < 256; i++)
+        rqci_digest_add(&b->sum[i], one[i]);
+    return rc;
+}
+
+static rqc_err buckets(answerer *a, const rqci_message *m, rqci_buf *out)
+{
+    rqci_ask_buckets q;
+    rqci_buckets_answer r = {.seq = 0};
+    rqc_err rc = rqci_ask_buckets_decode(m, &q, &a->err);
+    if (rc == RQC_OK)
+        rc = pin(a);
+    if (rc != RQC_OK)
+        return rc;
+    const rqc_position here = rqc_read_position(a->read);
+    const rqci_epoch epoch = epoch_of(&here);
+    bucket_sum b = {a->read->reader, r.digests};
+    r.seq = here.seq;
+    if (!rqci_epoch_equal(&q.epoch, &epoch))
+        rc = rqci_fail(&a->err, RQC_EPOCH_CHANGED, "%s", rqci_err_text(RQC_EPOCH_CHANGED));
+    else if (q.flags & RQCI_FRAME_ALL)
+        rc = rqci_ws_each(b.reader, add_buckets, &b);
+    else
+        rc = rqci_ws_buckets(b.reader, q.topic, r.digests);
+    rqc_read_end(a->read);
+    return rc == RQC_OK ? rqci_answer_buckets(out, &r) : rc;
 }
 
 // ---- Writes -------------------------------------------------------------------------------------
@@ -174,9 +226,14 @@ static rqc_err add_write(rqc_txn *t, const rqci_asked_write *w)
 static rqc_err write_all(answerer *a, rqc_txn *t, const rqci_message *m, uint64_t *ret_failed)
 {
     rqci_asked_write w;
-    size_t offset = 0;
+    const uint8_t *key;
+    size_t key_len, offset = 0;
     uint64_t n = 0;
-    rqc_err rc;
+    rqc_err rc = rqci_ask_write_key(m, &key, &key_len, &a->err);
+    if (rc == RQC_OK)
+        rc = rqc_txn_key(t, key, key_len);
+    if (rc != RQC_OK)
+        return rc;
     while ((rc = rqci_ask_write_next(m, &offset, &w, &a->err)) == RQC_OK) {
         rc = add_write(t, &w);
         if (rc != RQC_OK) {
@@ -216,7 +273,8 @@ static rqc_err write_txn(answerer *a, const rqci_message *m, rqci_buf *out, uint
                                  .written = r.written,
                                  .skipped = r.skipped,
                                  .deleted = r.deleted,
-                                 .visible = r.visible != 0};
+                                 .visible = r.visible != 0,
+                                 .replayed = r.replayed != 0};
     return rqci_answer_write(out, &w);
 }
 
@@ -306,6 +364,7 @@ static rqc_err dispatch(answerer *a, const rqci_message *m, rqci_buf *out, uint6
     case RQCI_ASK_WRITE: return write_txn(a, m, out, ret_failed);
     case RQCI_ASK_LARGE: return large(a, m, out);
     case RQCI_ASK_STATS: return stats(a, m, out);
+    case RQCI_ASK_BUCKETS: return buckets(a, m, out);
     default:
         return rqci_fail(&a->err, RQC_INVALID, "there is no operation %u in this version", m->what);
     }
