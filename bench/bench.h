@@ -68,6 +68,9 @@ void bench_sqlite_put(struct bench_sqlite *s, const struct bench_row *row, bool 
 
 // Makes a database with the schema and all rows, without a trace of reqcast. Returns seconds.
 double bench_load_sqlite(const struct bench_data *d, const char *path);
+// The same as an application does it that may lose nothing: synchronous=FULL, this many rows a
+// transaction. Returns seconds, without making the tables.
+double bench_load_durable(const struct bench_data *d, const char *path, uint32_t rows);
 // Adds all rows through rqc_add in large transactions. Returns seconds.
 double bench_load_add(const struct bench_data *d, rqc_db *db);
 
@@ -81,14 +84,19 @@ struct bench_report {
     const char *program;
     const struct bench_data *data;
     const char *dir;
+    char redis[32]; // version; "": not there
 };
 
+// All zeros to begin with.
 struct bench_samples {
     double v[BENCH_SAMPLES_MAX];
     unsigned n;
+    uint64_t seen;
+    double max; // of all that were seen
 };
 
-void bench_sample(struct bench_samples *s, double v); // the first BENCH_SAMPLES_MAX are kept
+// Beyond BENCH_SAMPLES_MAX, each one seen has the same chance to be among those kept.
+void bench_sample(struct bench_samples *s, double v);
 // Sorts; q from 0 to 1.
 double bench_quantile(struct bench_samples *s, double q);
 
@@ -101,8 +109,7 @@ void bench_report_close(struct bench_report *r);
 // Ends the program where files would be in memory.
 void bench_need_disk(const char *dir);
 
-// ---- allocations (bench_allocs.c)
-// -----------------------------------------------------------------
+// ---- allocations (bench_allocs.c) ---------------------------------------------------------------
 
 // Calls of malloc, calloc, realloc and the like of this thread so far; -1 when they are not
 // counted.

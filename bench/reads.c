@@ -234,6 +234,7 @@ static void start_redis(struct reads *b, const char *dir)
     b->redis = reads_redis_start(&b->data, dir);
     if (b->redis == NULL)
         return;
+    reads_redis_version(b->redis, b->report.redis, sizeof b->report.redis);
     const double bytes = (double)reads_redis_bytes(b->redis) / b->data.rows;
     printf("Redis %.1f bytes/record, filled in %.1f s\n", bytes, floor_now() - start);
     bench_emit(&b->report, "Redis", "Redis", "bytes/record", bytes, NULL);

@@ -127,6 +127,7 @@ struct reads_redis;
 struct reads_redis *reads_redis_start(const struct bench_data *d, const char *dir);
 void reads_redis_stop(struct reads_redis *r);
 uint64_t reads_redis_bytes(struct reads_redis *r); // that its data takes
+void reads_redis_version(struct reads_redis *r, char *text, size_t size);
 void reads_redis_run(void *redis, enum read_op op, const struct read_target *t, read_tally *tally);
 bool reads_redis_can(void *redis, enum read_op op);
 
