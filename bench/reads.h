@@ -79,6 +79,7 @@ int read_text_field(unsigned entity);
 struct reads_session;
 struct reads_session *reads_session_new(rqc_db *db);
 void reads_session_free(struct reads_session *s);
+void reads_session_limit(struct reads_session *s, uint32_t n); // records of a page; READ_PAGE
 void reads_session_run(void *session, enum read_op op, const struct read_target *t,
                        read_tally *tally);
 // memcpy of the answer, which is fetched before the clock starts.
@@ -115,6 +116,7 @@ struct reads_sqlite;
 // With `memory` a copy of the file in a database that is in memory.
 struct reads_sqlite *reads_sqlite_open(const struct bench_data *d, const char *path, bool memory);
 void reads_sqlite_close(struct reads_sqlite *s);
+void reads_sqlite_limit(struct reads_sqlite *s, uint32_t n); // rows of a page; READ_PAGE
 void reads_sqlite_run(void *sqlite, enum read_op op, const struct read_target *t,
                       read_tally *tally);
 bool reads_sqlite_can(void *sqlite, enum read_op op);
