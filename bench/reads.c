@@ -58,33 +58,12 @@ static bool can(const struct contestant *c, enum read_op op)
 
 // ---- targets ------------------------------------------------------------------------------------
 
-// Cursors behind the records that were aimed at.
-static void find_positions(struct reads *b, unsigned n)
-{
-    static rqc_read *r;
-    rqc_error err = {RQC_OK, ""};
-
-    if (r == NULL)
-        bench_check(rqc_read_new(b->db, &r, &err), "rqc_read_new", err.text);
-    bench_check(rqc_read_begin(r), "rqc_read_begin", rqc_read_error(r));
-    for (unsigned i = 0; i < n; i++) {
-        struct read_target *t = &b->targets[i];
-        const rqc_record *record;
-        bench_check(rqc_get(r, RQC_HTTP, t->id[0], &record), "rqc_get", rqc_read_error(r));
-        t->cursor = (rqc_cursor){.seq = rqc_record_seq(record),
-                                 .entity = RQC_HTTP,
-                                 .started = rqc_read_position(r).seq};
-        memcpy(t->cursor.id, t->id[0], 16);
-    }
-    rqc_read_end(r);
-}
-
 static void aim(struct reads *b, enum read_op op, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
         read_ops[op].aim(&b->data, &b->rng, &b->targets[i]);
     if (op == OP_CHANGES)
-        find_positions(b, n);
+        reads_find_positions(b->db, b->targets, n);
 }
 
 // ---- answers and allocations --------------------------------------------------------------------
@@ -347,8 +326,8 @@ static void parse(struct options *o, int argc, char **argv)
         default: exit(2);
         }
     }
-    if (optind != argc || o->requests < 2 * READ_IDS || o->workspaces > o->requests)
-        floor_die("usage", "reads [--requests N (at least 200)] [--workspaces N]"
+    if (optind != argc || o->requests < READ_REQUESTS_MIN || o->workspaces > o->requests)
+        floor_die("usage", "reads [--requests N (at least 50)] [--workspaces N]"
                            " [--load sqlite|add] [--seconds S] [--dir DIR] [--json FILE] [--only "
                            "NAME] [--no-redis]");
 }

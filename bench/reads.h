@@ -26,6 +26,7 @@ enum read_op {
 
 enum {
     READ_IDS = 100,
+    READ_REQUESTS_MIN = 50, // of the data: there is something to aim at
     READ_PAGE = 50,
     READ_CHANGES = 1000,
     READ_INNER_MAX = 128, // operations of a sample
@@ -82,6 +83,8 @@ void reads_session_free(struct reads_session *s);
 void reads_session_limit(struct reads_session *s, uint32_t n); // records of a page; READ_PAGE
 void reads_session_run(void *session, enum read_op op, const struct read_target *t,
                        read_tally *tally);
+// Cursors behind the records that were aimed at, for OP_CHANGES.
+void reads_find_positions(rqc_db *db, struct read_target *targets, unsigned n);
 // memcpy of the answer, which is fetched before the clock starts.
 double reads_copy(const struct contestant *c, enum read_op op, const struct read_target *t,
                   unsigned warm, unsigned n, read_tally *tally);

@@ -166,6 +166,25 @@ void reads_session_run(void *session, enum read_op op, const struct read_target 
     rqc_read_end(s->read);
 }
 
+void reads_find_positions(rqc_db *db, struct read_target *targets, unsigned n)
+{
+    rqc_read *r = NULL;
+    rqc_error err = {RQC_OK, ""};
+
+    bench_check(rqc_read_new(db, &r, &err), "rqc_read_new", err.text);
+    bench_check(rqc_read_begin(r), "rqc_read_begin", rqc_read_error(r));
+    for (unsigned i = 0; i < n; i++) {
+        struct read_target *t = &targets[i];
+        const rqc_record *record;
+        bench_check(rqc_get(r, RQC_HTTP, t->id[0], &record), "rqc_get", rqc_read_error(r));
+        t->cursor = (rqc_cursor){.seq = rqc_record_seq(record),
+                                 .entity = RQC_HTTP,
+                                 .started = rqc_read_position(r).seq};
+        memcpy(t->cursor.id, t->id[0], 16);
+    }
+    rqc_read_free(r);
+}
+
 // ---- memcpy -------------------------------------------------------------------------------------
 
 static void append(void *ctx, const rqc_record *r)
