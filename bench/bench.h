@@ -15,6 +15,8 @@ enum {
     BENCH_DELTA_ROWS = 5, // rows of a sibling delta: itself, three headers, one param
     BENCH_TEXT = 160,     // bytes of text of one row
     BENCH_SAMPLES_MAX = 2000,
+    BENCH_ROUNDS = 31, // at least, of what is measured in turns
+    BENCH_ROUNDS_FEW = 3,
 };
 
 // ---- rows (bench_rows.c) ------------------------------------------------------------------------
@@ -106,6 +108,9 @@ void bench_report_open(struct bench_report *r, const char *program, const char *
 void bench_emit(const struct bench_report *r, const char *name, const char *contestant,
                 const char *unit, double value, struct bench_samples *s);
 void bench_report_close(struct bench_report *r);
+// How long to measure, 0.01 to 3600 seconds; else the program ends. Below one second there are
+// BENCH_ROUNDS_FEW rounds at least, which show that all works, and nothing else.
+double bench_seconds(const char *text);
 // Ends the program where files would be in memory.
 void bench_need_disk(const char *dir);
 

@@ -76,6 +76,16 @@ static const char *file_system(const char *dir)
     }
 }
 
+double bench_seconds(const char *text)
+{
+    char *end;
+    double s = strtod(text, &end);
+
+    if (end == text || *end != '\0' || !(s >= 0.01 && s <= 3600))
+        floor_die(text, "is not a number of seconds in range");
+    return s;
+}
+
 void bench_need_disk(const char *dir)
 {
     if (strcmp(file_system(dir), "tmpfs") == 0)

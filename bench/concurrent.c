@@ -21,7 +21,8 @@ enum { EMBEDDED, ATTACHED, SQLITE, COPY, CONTESTANTS };
 static const char *const names[CONTESTANTS] = {"embedded", "attached", "SQLite", "memcpy"};
 
 struct options {
-    uint32_t requests, workspaces, seconds, rate;
+    uint32_t requests, workspaces, rate;
+    double seconds;
     const char *dir, *json;
 };
 
@@ -120,7 +121,7 @@ static void measure(struct concurrent *b, enum read_op op, int who, unsigned rea
                            .readers = readers,
                            .requests = b->o->requests,
                            .workspaces = b->o->workspaces,
-                           .seconds = (double)b->o->seconds / ROUNDS};
+                           .seconds = b->o->seconds / ROUNDS};
 
     snprintf(o.path, sizeof o.path, "%s", who == SQLITE ? b->bare_path : b->path);
     if (writes)
@@ -240,7 +241,7 @@ static void parse(struct options *o, int argc, char **argv)
         switch (c) {
         case 'r': o->requests = floor_number(optarg, 10000000); break;
         case 'w': o->workspaces = floor_number(optarg, 1000000); break;
-        case 's': o->seconds = floor_number(optarg, 3600); break;
+        case 's': o->seconds = bench_seconds(optarg); break;
         case 'c': o->rate = floor_number(optarg, 100000); break;
         case 'd': o->dir = optarg; break;
         case 'j': o->json = optarg; break;

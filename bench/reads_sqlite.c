@@ -225,6 +225,8 @@ static void read_metrics(struct reads_sqlite *q, const struct read_target *t, re
 
 bool reads_sqlite_can(void *sqlite, enum read_op op)
 {
+    if (sqlite == NULL)
+        return false;
     return op == OP_CHANGES ? ((struct reads_sqlite *)sqlite)->whole_log : op != OP_BEGIN;
 }
 

@@ -2,7 +2,7 @@
 //
 // writes [--requests N] [--workspaces N] [--seconds S] [--dir DIR] [--json FILE]
 //        [--program REQCAST] [--har FILE] [--no-redis]
-//        [--only transactions|threads|load|backup|open|import]
+//        [--only transactions,threads,load,backup,open,import]
 //
 // What durable transactions cost, beside SQLite with the same tables and the same durability, but
 // without log and view, and beside Redis with an append-only file; several writers; loads and
@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 struct options {
-    uint32_t requests, workspaces, seconds;
+    uint32_t requests, workspaces;
+    double seconds;
     bool redis;
     const char *dir, *json, *har, *only;
     char program[512];
@@ -73,7 +74,7 @@ static void bench(void *arg, const char *const *folders)
     if (o->redis)
         w.redis = writes_redis_start(&w, w.disk);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        if (o->only == NULL || strcmp(o->only, parts[i].name) == 0)
+        if (o->only == NULL || strstr(o->only, parts[i].name) != NULL)
             parts[i].run(&w);
     }
     writes_redis_stop(w.redis);
@@ -114,7 +115,7 @@ static void parse(struct options *o, int argc, char **argv)
         switch (c) {
         case 'r': o->requests = floor_number(optarg, 10000000); break;
         case 'w': o->workspaces = floor_number(optarg, 1000000); break;
-        case 's': o->seconds = floor_number(optarg, 3600); break;
+        case 's': o->seconds = bench_seconds(optarg); break;
         case 'd': o->dir = optarg; break;
         case 'j': o->json = optarg; break;
         case 'p': snprintf(o->program, sizeof o->program, "%s", optarg); break;
@@ -127,7 +128,7 @@ static void parse(struct options *o, int argc, char **argv)
     if (optind != argc || o->workspaces > o->requests)
         floor_die("usage", "writes [--requests N] [--workspaces N] [--seconds S] [--dir DIR]"
                            " [--json FILE] [--program REQCAST] [--har FILE]"
-                           " [--no-redis] [--only transactions|threads|load|backup|open|import]");
+                           " [--no-redis] [--only transactions,threads,load,backup,open,import]");
 }
 
 int main(int argc, char **argv)

@@ -30,7 +30,7 @@ struct writes {
     char path[320], bare_path[320];
     rqc_db *db;
     struct writes_redis *redis; // NULL: there is none
-    uint32_t seconds;
+    double seconds;
     const char *program, *har; // of the import; NULL: none
 };
 

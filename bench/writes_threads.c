@@ -68,7 +68,7 @@ static double round_of(struct crowd *c, unsigned n)
         if (pthread_create(&c->writer[i].thread, NULL, writer_main, &c->writer[i]) != 0)
             floor_die("pthread_create", "no thread");
     }
-    sleep_for(c->w->seconds / (double)ROUNDS);
+    sleep_for(c->w->seconds / ROUNDS);
     atomic_store(&c->stop, true);
     for (unsigned i = 0; i < n; i++) {
         (void)pthread_join(c->writer[i].thread, NULL);
@@ -123,7 +123,7 @@ static void run(struct crowd *c, unsigned n, unsigned batch)
     for (unsigned i = 0; i < n; i++)
         memset(c->writer[i].latency, 0, sizeof c->writer[i].latency);
     c->batch = batch;
-    for (int round = 0; round < ROUNDS; round++) {
+    for (int round = 0; round < (c->w->seconds < 1 ? 1 : ROUNDS); round++) {
         for (int who = 0; who < CROWD; who++) {
             c->who = (enum writes_who)who;
             if (writes_can(c->w, c->who))

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_MAX = 1000, WARM = 3, ROUNDS_MIN = 31 };
+enum { BATCH_MAX = 1000, WARM = 3 };
 
 struct txns {
     struct writes *w;
@@ -65,7 +65,7 @@ static void run(struct txns *x, const char *kind, unsigned n, bool again)
         }
     }
     double start = floor_now();
-    while (s[0].n < ROUNDS_MIN ||
+    while (s[0].n < (x->w->seconds < 1 ? BENCH_ROUNDS_FEW : BENCH_ROUNDS) ||
            (s[0].n < BENCH_SAMPLES_MAX && floor_now() - start < x->w->seconds)) {
         for (int who = 0; who < WRITES_CONTESTANTS; who++) {
             if (writes_can(x->w, (enum writes_who)who))
