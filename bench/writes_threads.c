@@ -38,14 +38,14 @@ static void *writer_main(void *arg)
     const struct crowd *c = me->crowd;
     const enum writes_who who = c->who;
 
-    while (!atomic_load(&c->stop)) {
+    do { // one at least, however short the time
         for (unsigned i = 0; i < c->batch; i++)
             writes_new_row(c->w, &me->stream[who], &me->rows[i]);
         double start = floor_now();
         writes_hand_commit(&me->hand[who], me->rows, c->batch, false);
         bench_sample(&me->latency[who], (floor_now() - start) * 1e6);
         me->done++;
-    }
+    } while (!atomic_load(&c->stop));
     return NULL;
 }
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instructions of the hot reads: no more than a quarter above what tests/instructions.json says.
 
-    tests/check_instructions.py --renew     writes that file; RQC_BENCH names the folder build/…/bench
+    python3 tests/check_instructions.py --renew     writes that file; RQC_BENCH names the folder build/…/bench
 
 Counted by valgrind's callgrind, so neither load nor clock matters: the same build gives the same
 numbers each time. A number stands for one operation on a small database (bench/instructions.c), LMDB
