@@ -147,7 +147,7 @@ def panel(name, series, x0, y0, width, height, ticks, unit):
     """One plot of panels()."""
     xs = [x for points in series.values() for x, _ in points]
     ys = [y for points in series.values() for _, y in points]
-    across = Axis(xs, x0 + 46, x0 + width - 18, True)
+    across = Axis(xs, x0 + 60, x0 + width - 30, True)
     up = Axis(ys, y0 + height - 24, y0 + 24, True)
     body = [text(x0 + 46, y0 + 12, name, weight="bold")]
     for tick in up.ticks:
