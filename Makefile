@@ -82,7 +82,7 @@ help:
 	@echo 'make test-clang  the same, compiled by clang'
 	@echo 'make test-asan   quick tests under AddressSanitizer and UBSan (clang)'
 	@echo 'make test-tsan   quick tests in C under ThreadSanitizer (clang)'
-	@echo 'make bench       measurements (tools/run-bench)'
+	@echo 'make bench       measurements (tools/run-bench); ARGS=--full writes docs/benchmarks.md'
 	@echo 'make install     install below PREFIX=$(PREFIX) (DESTDIR is respected)'
 	@echo 'make clean       remove build/'
 	@echo

@@ -15,6 +15,8 @@ enum {
     BENCH_DELTA_ROWS = 5, // rows of a sibling delta: itself, three headers, one param
     BENCH_TEXT = 160,     // bytes of text of one row
     BENCH_SAMPLES_MAX = 2000,
+    BENCH_ROUNDS = 31, // at least, of what is measured in turns
+    BENCH_ROUNDS_FEW = 3,
 };
 
 // ---- rows (bench_rows.c) ------------------------------------------------------------------------
@@ -68,6 +70,9 @@ void bench_sqlite_put(struct bench_sqlite *s, const struct bench_row *row, bool 
 
 // Makes a database with the schema and all rows, without a trace of reqcast. Returns seconds.
 double bench_load_sqlite(const struct bench_data *d, const char *path);
+// The same as an application does it that may lose nothing: synchronous=FULL, this many rows a
+// transaction. Returns seconds, without making the tables.
+double bench_load_durable(const struct bench_data *d, const char *path, uint32_t rows);
 // Adds all rows through rqc_add in large transactions. Returns seconds.
 double bench_load_add(const struct bench_data *d, rqc_db *db);
 
@@ -81,14 +86,19 @@ struct bench_report {
     const char *program;
     const struct bench_data *data;
     const char *dir;
+    char redis[32]; // version; "": not there
 };
 
+// All zeros to begin with.
 struct bench_samples {
     double v[BENCH_SAMPLES_MAX];
     unsigned n;
+    uint64_t seen;
+    double max; // of all that were seen
 };
 
-void bench_sample(struct bench_samples *s, double v); // the first BENCH_SAMPLES_MAX are kept
+// Beyond BENCH_SAMPLES_MAX, each one seen has the same chance to be among those kept.
+void bench_sample(struct bench_samples *s, double v);
 // Sorts; q from 0 to 1.
 double bench_quantile(struct bench_samples *s, double q);
 
@@ -98,11 +108,13 @@ void bench_report_open(struct bench_report *r, const char *program, const char *
 void bench_emit(const struct bench_report *r, const char *name, const char *contestant,
                 const char *unit, double value, struct bench_samples *s);
 void bench_report_close(struct bench_report *r);
+// How long to measure, 0.01 to 3600 seconds; else the program ends. Below one second there are
+// BENCH_ROUNDS_FEW rounds at least, which show that all works, and nothing else.
+double bench_seconds(const char *text);
 // Ends the program where files would be in memory.
 void bench_need_disk(const char *dir);
 
-// ---- allocations (bench_allocs.c)
-// -----------------------------------------------------------------
+// ---- allocations (bench_allocs.c) ---------------------------------------------------------------
 
 // Calls of malloc, calloc, realloc and the like of this thread so far; -1 when they are not
 // counted.

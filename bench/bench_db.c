@@ -123,7 +123,7 @@ void bench_sqlite_put(struct bench_sqlite *s, const struct bench_row *row, bool 
 
 struct loading {
     struct bench_sqlite s;
-    uint32_t rows;
+    uint32_t rows, batch;
 };
 
 static void load_row(void *ctx, const struct bench_row *row)
@@ -131,7 +131,7 @@ static void load_row(void *ctx, const struct bench_row *row)
     struct loading *l = ctx;
 
     bench_sqlite_put(&l->s, row, false);
-    if (++l->rows % LOAD_ROWS == 0) {
+    if (++l->rows % l->batch == 0) {
         bench_sqlite_step(&l->s, l->s.commit);
         bench_sqlite_step(&l->s, l->s.begin);
     }
@@ -139,7 +139,7 @@ static void load_row(void *ctx, const struct bench_row *row)
 
 double bench_load_sqlite(const struct bench_data *d, const char *path)
 {
-    struct loading l = {.rows = 0};
+    struct loading l = {.batch = LOAD_ROWS};
     double start = floor_now();
 
     bench_sqlite_open(&l.s, path);
@@ -153,6 +153,21 @@ double bench_load_sqlite(const struct bench_data *d, const char *path)
     bench_sqlite_run(&l.s, "PRAGMA wal_checkpoint(TRUNCATE)");
     bench_sqlite_close(&l.s);
     return floor_now() - start;
+}
+
+double bench_load_durable(const struct bench_data *d, const char *path, uint32_t rows)
+{
+    struct loading l = {.batch = rows};
+
+    bench_sqlite_open(&l.s, path);
+    bench_sqlite_run(&l.s, rqci_schema_sql);
+    double start = floor_now();
+    bench_sqlite_step(&l.s, l.s.begin);
+    bench_each_row(d, load_row, &l);
+    bench_sqlite_step(&l.s, l.s.commit);
+    double seconds = floor_now() - start;
+    bench_sqlite_close(&l.s);
+    return seconds;
 }
 
 // ---- reqcast ------------------------------------------------------------------------------------

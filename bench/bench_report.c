@@ -15,8 +15,15 @@
 
 void bench_sample(struct bench_samples *s, double v)
 {
-    if (s->n < BENCH_SAMPLES_MAX)
+    s->seen++;
+    s->max = v > s->max ? v : s->max;
+    if (s->n < BENCH_SAMPLES_MAX) {
         s->v[s->n++] = v;
+        return;
+    }
+    const uint64_t at = floor_mix(s->seen) % s->seen;
+    if (at < BENCH_SAMPLES_MAX)
+        s->v[at] = v;
 }
 
 static int compare(const void *a, const void *b)
@@ -69,6 +76,16 @@ static const char *file_system(const char *dir)
     }
 }
 
+double bench_seconds(const char *text)
+{
+    char *end;
+    double s = strtod(text, &end);
+
+    if (end == text || *end != '\0' || !(s >= 0.01 && s <= 3600))
+        floor_die(text, "is not a number of seconds in range");
+    return s;
+}
+
 void bench_need_disk(const char *dir)
 {
     if (strcmp(file_system(dir), "tmpfs") == 0)
@@ -104,10 +121,12 @@ void bench_emit(const struct bench_report *r, const char *name, const char *cont
     json_t *line = json_pack("{s:s, s:s, s:s, s:f, s:s}", "bench", r->program, "name", name,
                              "contestant", contestant, "value", value, "unit", unit);
     if (s != NULL) {
-        json_object_set_new(line, "samples", json_integer(s->n));
+        json_object_set_new(line, "samples", json_integer((json_int_t)s->seen));
         json_object_set_new(line, "p10", json_real(bench_quantile(s, 0.1)));
         json_object_set_new(line, "p90", json_real(bench_quantile(s, 0.9)));
+        json_object_set_new(line, "p50", json_real(bench_quantile(s, 0.5)));
         json_object_set_new(line, "p99", json_real(bench_quantile(s, 0.99)));
+        json_object_set_new(line, "max", json_real(s->max));
     }
     json_object_set_new(line, "sizes",
                         json_pack("{s:I, s:I, s:I}", "requests",
@@ -116,9 +135,10 @@ void bench_emit(const struct bench_report *r, const char *name, const char *cont
                                   (json_int_t)r->data->rows));
     json_object_set_new(line, "machine", machine(r));
     json_object_set_new(line, "versions",
-                        json_pack("{s:s, s:s, s:s, s:s}", "reqcast", rqci_version(), "sqlite",
+                        json_pack("{s:s, s:s, s:s, s:s, s:s}", "reqcast", rqci_version(), "sqlite",
                                   sqlite3_libversion(), "lmdb", mdb_version(NULL, NULL, NULL),
-                                  "compiler", __VERSION__));
+                                  "redis", *r->redis != '\0' ? r->redis : "none", "compiler",
+                                  __VERSION__));
     (void)json_dumpf(line, r->json, JSON_COMPACT | JSON_REAL_PRECISION(6));
     (void)fputc('\n', r->json);
     json_decref(line);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // reads [--requests N] [--workspaces N] [--load sqlite|add] [--seconds S] [--dir DIR] [--json FILE]
-//       [--only NAME] [--no-redis]
+//       [--only NAME] [--no-redis] [--lean]
 //
 // What reads cost through the public API, embedded and attached from another process, beside LMDB
 // by hand, SQLite, Redis, and memcpy of the answer. All take turns in one run.
@@ -11,12 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROUNDS_MIN = 31, CHECKS = 16, ALLOCATION_RUNS = 50, CONTESTANTS = 7 };
+enum { CHECKS = 16, ALLOCATION_RUNS = 50, CONTESTANTS = 7 };
+// Bytes of a record, more than it takes: in the view, in the floor's and in SQLite's cache; for
+// those that --lean leaves out.
+enum { BYTES_LEAN = 1400, BYTES_REST = 1000, BYTES_SETTLE = 700, ROWS_REQUEST = 12 };
 enum { EMBEDDED, ATTACHED, FLOOR, SQLITE, MEMORY, REDIS, COPY };
 
 struct options {
-    uint32_t requests, workspaces, seconds;
-    bool add, redis;
+    uint32_t requests, workspaces;
+    double seconds;
+    bool add, redis, memory;
     const char *dir, *json, *only;
 };
 
@@ -58,33 +62,12 @@ static bool can(const struct contestant *c, enum read_op op)
 
 // ---- targets ------------------------------------------------------------------------------------
 
-// Cursors behind the records that were aimed at.
-static void find_positions(struct reads *b, unsigned n)
-{
-    static rqc_read *r;
-    rqc_error err = {RQC_OK, ""};
-
-    if (r == NULL)
-        bench_check(rqc_read_new(b->db, &r, &err), "rqc_read_new", err.text);
-    bench_check(rqc_read_begin(r), "rqc_read_begin", rqc_read_error(r));
-    for (unsigned i = 0; i < n; i++) {
-        struct read_target *t = &b->targets[i];
-        const rqc_record *record;
-        bench_check(rqc_get(r, RQC_HTTP, t->id[0], &record), "rqc_get", rqc_read_error(r));
-        t->cursor = (rqc_cursor){.seq = rqc_record_seq(record),
-                                 .entity = RQC_HTTP,
-                                 .started = rqc_read_position(r).seq};
-        memcpy(t->cursor.id, t->id[0], 16);
-    }
-    rqc_read_end(r);
-}
-
 static void aim(struct reads *b, enum read_op op, unsigned n)
 {
     for (unsigned i = 0; i < n; i++)
         read_ops[op].aim(&b->data, &b->rng, &b->targets[i]);
     if (op == OP_CHANGES)
-        find_positions(b, n);
+        reads_find_positions(b->db, b->targets, n);
 }
 
 // ---- answers and allocations --------------------------------------------------------------------
@@ -177,7 +160,7 @@ static void run_op(struct reads *b, enum read_op op)
 
     check_equal(b, op);
     memset(s, 0, sizeof s);
-    while (rounds < ROUNDS_MIN ||
+    while (rounds < (b->o->seconds < 1 ? BENCH_ROUNDS_FEW : BENCH_ROUNDS) ||
            (rounds < BENCH_SAMPLES_MAX && floor_now() - start < b->o->seconds)) {
         for (int i = 0; i < CONTESTANTS; i++) {
             read_tally ignored = {0};
@@ -234,6 +217,7 @@ static void start_redis(struct reads *b, const char *dir)
     b->redis = reads_redis_start(&b->data, dir);
     if (b->redis == NULL)
         return;
+    reads_redis_version(b->redis, b->report.redis, sizeof b->report.redis);
     const double bytes = (double)reads_redis_bytes(b->redis) / b->data.rows;
     printf("Redis %.1f bytes/record, filled in %.1f s\n", bytes, floor_now() - start);
     bench_emit(&b->report, "Redis", "Redis", "bytes/record", bytes, NULL);
@@ -272,10 +256,34 @@ static void contestants(struct reads *b)
                                      .silent = true};
 }
 
+// Better no figures than a machine without memory: the view, the floor and Redis cannot be swapped.
+static void need_memory(const struct reads *b)
+{
+    const uint64_t each = BYTES_LEAN + (b->o->redis || b->o->memory ? BYTES_REST : 0);
+    const uint64_t need = each * ROWS_REQUEST * b->o->requests;
+    uint64_t kb = 0;
+    char line[128], text[160];
+    FILE *f = fopen("/proc/meminfo", "re");
+
+    while (f != NULL && fgets(line, sizeof line, f) != NULL) {
+        if (strncmp(line, "MemAvailable:", 13) == 0)
+            kb = strtoull(line + 13, NULL, 10);
+    }
+    if (f != NULL)
+        (void)fclose(f);
+    snprintf(text, sizeof text,
+             "%.1f GiB needed, %.1f available; --lean leaves out Redis and"
+             " SQLite's :memory:",
+             (double)need / 0x1p30, (double)kb / 0x1p20);
+    if (kb != 0 && need > kb * 1024)
+        floor_die("memory", text);
+}
+
 static void bench(void *arg, const char *const *folders)
 {
     struct reads b = {.o = arg, .rng = 1};
 
+    need_memory(&b);
     b.attached = reads_attached_start();
     b.targets = floor_alloc(READ_TARGETS, sizeof *b.targets);
     snprintf(b.path, sizeof b.path, "%s/bench.db", folders[0]);
@@ -283,13 +291,14 @@ static void bench(void *arg, const char *const *folders)
     bench_report_open(&b.report, "reads", b.o->json, &b.data, folders[0]);
     printf("reads: %u requests, %u workspaces, %u records\n", b.o->requests, b.o->workspaces,
            b.data.rows);
-    floor_settle_memory(folders[1], (uint64_t)b.data.rows * 700);
+    floor_settle_memory(folders[1], (uint64_t)b.data.rows * BYTES_SETTLE);
     load(&b, folders[1]);
     b.session = reads_session_new(b.db);
     b.copy = reads_session_new(b.db);
     b.floor = reads_floor_make(&b.data, b.db, folders[1]);
     b.sqlite = reads_sqlite_open(&b.data, b.path, false);
-    b.memory = reads_sqlite_open(&b.data, b.path, true);
+    if (b.o->memory)
+        b.memory = reads_sqlite_open(&b.data, b.path, true);
     if (b.o->redis)
         start_redis(&b, folders[1]);
     reads_attached_open(b.attached, b.path);
@@ -319,37 +328,34 @@ static void bench(void *arg, const char *const *folders)
 static void parse(struct options *o, int argc, char **argv)
 {
     static const struct option table[] = {
-        {"requests", required_argument, NULL, 'r'},
-        {"workspaces", required_argument, NULL, 'w'},
-        {"load", required_argument, NULL, 'l'},
-        {"seconds", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},
-        {"json", required_argument, NULL, 'j'},
-        {"only", required_argument, NULL, 'o'},
-        {"no-redis", no_argument, NULL, 'R'},
-        {NULL, 0, NULL, 0},
+        {"requests", required_argument, NULL, 'r'}, {"workspaces", required_argument, NULL, 'w'},
+        {"load", required_argument, NULL, 'l'},     {"seconds", required_argument, NULL, 's'},
+        {"dir", required_argument, NULL, 'd'},      {"json", required_argument, NULL, 'j'},
+        {"only", required_argument, NULL, 'o'},     {"no-redis", no_argument, NULL, 'R'},
+        {"lean", no_argument, NULL, 'L'},           {NULL, 0, NULL, 0},
     };
     int c;
 
     *o = (struct options){
-        .requests = 1000, .workspaces = 1, .seconds = 2, .dir = ".", .redis = true};
+        .requests = 1000, .workspaces = 1, .seconds = 2, .dir = ".", .redis = true, .memory = true};
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         switch (c) {
         case 'r': o->requests = floor_number(optarg, 10000000); break;
         case 'w': o->workspaces = floor_number(optarg, 1000000); break;
         case 'l': o->add = strcmp(optarg, "add") == 0; break;
-        case 's': o->seconds = floor_number(optarg, 3600); break;
+        case 's': o->seconds = bench_seconds(optarg); break;
         case 'd': o->dir = optarg; break;
         case 'j': o->json = optarg; break;
         case 'o': o->only = optarg; break;
         case 'R': o->redis = false; break;
+        case 'L': o->redis = o->memory = false; break;
         default: exit(2);
         }
     }
-    if (optind != argc || o->requests < 2 * READ_IDS || o->workspaces > o->requests)
-        floor_die("usage", "reads [--requests N (at least 200)] [--workspaces N]"
+    if (optind != argc || o->requests < READ_REQUESTS_MIN || o->workspaces > o->requests)
+        floor_die("usage", "reads [--requests N (at least 50)] [--workspaces N]"
                            " [--load sqlite|add] [--seconds S] [--dir DIR] [--json FILE] [--only "
-                           "NAME] [--no-redis]");
+                           "NAME] [--no-redis] [--lean]");
 }
 
 int main(int argc, char **argv)

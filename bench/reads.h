@@ -26,6 +26,7 @@ enum read_op {
 
 enum {
     READ_IDS = 100,
+    READ_REQUESTS_MIN = 50, // of the data: there is something to aim at
     READ_PAGE = 50,
     READ_CHANGES = 1000,
     READ_INNER_MAX = 128, // operations of a sample
@@ -79,8 +80,11 @@ int read_text_field(unsigned entity);
 struct reads_session;
 struct reads_session *reads_session_new(rqc_db *db);
 void reads_session_free(struct reads_session *s);
+void reads_session_limit(struct reads_session *s, uint32_t n); // records of a page; READ_PAGE
 void reads_session_run(void *session, enum read_op op, const struct read_target *t,
                        read_tally *tally);
+// Cursors behind the records that were aimed at, for OP_CHANGES.
+void reads_find_positions(rqc_db *db, struct read_target *targets, unsigned n);
 // memcpy of the answer, which is fetched before the clock starts.
 double reads_copy(const struct contestant *c, enum read_op op, const struct read_target *t,
                   unsigned warm, unsigned n, read_tally *tally);
@@ -115,6 +119,7 @@ struct reads_sqlite;
 // With `memory` a copy of the file in a database that is in memory.
 struct reads_sqlite *reads_sqlite_open(const struct bench_data *d, const char *path, bool memory);
 void reads_sqlite_close(struct reads_sqlite *s);
+void reads_sqlite_limit(struct reads_sqlite *s, uint32_t n); // rows of a page; READ_PAGE
 void reads_sqlite_run(void *sqlite, enum read_op op, const struct read_target *t,
                       read_tally *tally);
 bool reads_sqlite_can(void *sqlite, enum read_op op);
@@ -127,6 +132,7 @@ struct reads_redis;
 struct reads_redis *reads_redis_start(const struct bench_data *d, const char *dir);
 void reads_redis_stop(struct reads_redis *r);
 uint64_t reads_redis_bytes(struct reads_redis *r); // that its data takes
+void reads_redis_version(struct reads_redis *r, char *text, size_t size);
 void reads_redis_run(void *redis, enum read_op op, const struct read_target *t, read_tally *tally);
 bool reads_redis_can(void *redis, enum read_op op);
 

@@ -47,13 +47,14 @@ static void aim_newest(const struct bench_data *d, uint64_t *rng, struct read_ta
 
 static void aim_random(const struct bench_data *d, uint64_t *rng, struct read_target *t)
 {
-    uint32_t step = d->floor.requests / READ_IDS, at = floor_below(rng, step);
+    uint32_t n = d->floor.requests < READ_IDS ? d->floor.requests : READ_IDS;
+    uint32_t step = d->floor.requests / n, at = floor_below(rng, step);
 
-    // One of each hundredth, so that none comes twice; then in no order.
+    // One of each n-th, so that none comes twice; then in no order.
     t->n = 0;
-    for (uint32_t i = 0; i < READ_IDS; i++)
+    for (uint32_t i = 0; i < n; i++)
         add_request(d, t, i * step + (at + floor_below(rng, step)) % step);
-    for (uint32_t i = READ_IDS; i > 1; i--) {
+    for (uint32_t i = n; i > 1; i--) {
         uint8_t keep[16];
         uint32_t j = floor_below(rng, i);
         memcpy(keep, t->id[i - 1], 16);

@@ -9,6 +9,7 @@
 
 struct reads_session {
     rqc_read *read;
+    uint32_t limit;
     const rqc_record *one;
     rqc_list list[2];
     rqc_changes_list changes;
@@ -35,6 +36,7 @@ struct reads_session *reads_session_new(rqc_db *db)
     struct reads_session *s = floor_alloc(1, sizeof *s);
     rqc_error err = {RQC_OK, ""};
 
+    s->limit = READ_PAGE;
     s->resolved = (rqc_resolved)RQC_RESOLVED_INIT;
     bench_check(rqc_read_new(db, &s->read, &err), "rqc_read_new", err.text);
     return s;
@@ -54,6 +56,11 @@ void reads_session_free(struct reads_session *s)
     free(s);
 }
 
+void reads_session_limit(struct reads_session *s, uint32_t n)
+{
+    s->limit = n;
+}
+
 static void ask(struct reads_session *s, enum read_op op, const struct read_target *t)
 {
     rqc_read *r = s->read;
@@ -66,7 +73,7 @@ static void ask(struct reads_session *s, enum read_op op, const struct read_targ
     case OP_GET: rc = rqc_get(r, RQC_HTTP, t->id[0], &s->one); break;
     case OP_PAGE_FIRST:
     case OP_PAGE_MIDDLE:
-        rc = rqc_page(r, t->ws_id, t->until, NULL, READ_PAGE, NULL, &s->list[0]);
+        rc = rqc_page(r, t->ws_id, t->until, NULL, s->limit, NULL, &s->list[0]);
         break;
     case OP_COUNT: rc = rqc_count(r, t->ws_id, RQC_ANY_TIME, &s->count); break;
     case OP_CHILDREN:
@@ -157,6 +164,25 @@ void reads_session_run(void *session, enum read_op op, const struct read_target 
         tally->times += (uint64_t)(s->metrics.latest + s->metrics.earliest);
     }
     rqc_read_end(s->read);
+}
+
+void reads_find_positions(rqc_db *db, struct read_target *targets, unsigned n)
+{
+    rqc_read *r = NULL;
+    rqc_error err = {RQC_OK, ""};
+
+    bench_check(rqc_read_new(db, &r, &err), "rqc_read_new", err.text);
+    bench_check(rqc_read_begin(r), "rqc_read_begin", rqc_read_error(r));
+    for (unsigned i = 0; i < n; i++) {
+        struct read_target *t = &targets[i];
+        const rqc_record *record;
+        bench_check(rqc_get(r, RQC_HTTP, t->id[0], &record), "rqc_get", rqc_read_error(r));
+        t->cursor = (rqc_cursor){.seq = rqc_record_seq(record),
+                                 .entity = RQC_HTTP,
+                                 .started = rqc_read_position(r).seq};
+        memcpy(t->cursor.id, t->id[0], 16);
+    }
+    rqc_read_free(r);
 }
 
 // ---- memcpy -------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ struct reads_sqlite {
     sqlite3_stmt *get, *page, *count, *headers, *chain, *log, *updates, *deltas, *metrics;
     sqlite3_stmt *of[TABLES]; // children of one request
     sqlite3_stmt *by_id[RQC_HTTP_RESPONSE_ASSERT + 1];
+    uint32_t limit;
     bool whole_log; // of one workspace
 };
 
@@ -29,9 +30,13 @@ static sqlite3_stmt *from_table(struct reads_sqlite *q, rqc_entity e, const char
     return bench_sqlite_prepare(&q->s, sql);
 }
 
-// The log does not say workspaces, and has no rows for what was there before it.
+// The log does not say workspaces, and has no rows for what was there before it. A database that
+// reqcast never saw has none.
 static bool log_is_whole(struct reads_sqlite *q, const struct bench_data *d)
 {
+    if (sqlite3_table_column_metadata(q->s.db, NULL, "change_log", "seq", NULL, NULL, NULL, NULL,
+                                      NULL) != SQLITE_OK)
+        return false;
     sqlite3_stmt *st = bench_sqlite_prepare(&q->s, "SELECT count(*) FROM change_log");
 
     bench_sqlite_check(&q->s, sqlite3_step(st), "change_log");
@@ -72,6 +77,7 @@ struct reads_sqlite *reads_sqlite_open(const struct bench_data *d, const char *p
     struct reads_sqlite *q = floor_alloc(1, sizeof *q);
     char in[3 * READ_IDS + 64] = "http_id IN (?";
 
+    q->limit = READ_PAGE;
     bench_sqlite_open(&q->s, memory ? ":memory:" : path);
     if (memory)
         copy_to_memory(&q->s, path);
@@ -84,21 +90,27 @@ struct reads_sqlite *reads_sqlite_open(const struct bench_data *d, const char *p
     q->get = from_table(q, RQC_HTTP, "id=?");
     q->page = from_table(q, RQC_HTTP,
                          "workspace_id=? AND is_delta=FALSE AND is_snapshot=FALSE AND"
-                         " updated_at<=? ORDER BY updated_at DESC, id LIMIT 50");
+                         " updated_at<=? ORDER BY updated_at DESC, id LIMIT ?");
     q->count = bench_sqlite_prepare(&q->s, "SELECT count(*) FROM http WHERE workspace_id=? AND"
                                            " is_delta=FALSE AND is_snapshot=FALSE");
     q->chain = bench_sqlite_prepare(
         &q->s, "WITH RECURSIVE c(at) AS (VALUES(?) UNION ALL SELECT h.id FROM c JOIN http h ON"
                " h.parent_http_id=c.at AND h.is_delta=TRUE) SELECT http.* FROM c CROSS JOIN http"
                " ON http.id=c.at");
-    q->log = bench_sqlite_prepare(&q->s, "SELECT seq, entity, id FROM change_log WHERE seq>?"
-                                         " ORDER BY seq LIMIT 1000");
     q->whole_log = log_is_whole(q, d);
+    if (q->whole_log)
+        q->log = bench_sqlite_prepare(&q->s, "SELECT seq, entity, id FROM change_log WHERE seq>?"
+                                             " ORDER BY seq LIMIT 1000");
     for (int k = 0; k < TABLES; k++)
         q->of[k] = from_table(q, kinds[k], "http_id=?");
     for (int e = RQC_WORKSPACES; e <= RQC_HTTP_RESPONSE_ASSERT; e++)
         q->by_id[e] = from_table(q, (rqc_entity)e, "id=?");
     return q;
+}
+
+void reads_sqlite_limit(struct reads_sqlite *q, uint32_t n)
+{
+    q->limit = n;
 }
 
 void reads_sqlite_close(struct reads_sqlite *q)
@@ -213,6 +225,8 @@ static void read_metrics(struct reads_sqlite *q, const struct read_target *t, re
 
 bool reads_sqlite_can(void *sqlite, enum read_op op)
 {
+    if (sqlite == NULL)
+        return false;
     return op == OP_CHANGES ? ((struct reads_sqlite *)sqlite)->whole_log : op != OP_BEGIN;
 }
 
@@ -225,6 +239,7 @@ void reads_sqlite_run(void *sqlite, enum read_op op, const struct read_target *t
     case OP_PAGE_FIRST:
     case OP_PAGE_MIDDLE:
         (void)sqlite3_bind_int64(q->page, 2, t->until);
+        (void)sqlite3_bind_int64(q->page, 3, q->limit);
         read_by_id(q, q->page, t->ws_id, tally);
         break;
     case OP_COUNT:

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // writes [--requests N] [--workspaces N] [--seconds S] [--dir DIR] [--json FILE]
-//        [--program REQCAST] [--har FILE] [--only transactions|threads|open|import]
+//        [--program REQCAST] [--har FILE] [--no-redis]
+//        [--only transactions,threads,load,backup,open,import]
 //
 // What durable transactions cost, beside SQLite with the same tables and the same durability, but
-// without log and view; several writers; opening and building; an import by the program.
+// without log and view, and beside Redis with an append-only file; several writers; loads and
+// backups; opening and building; an import by the program.
 #include "bench/writes.h"
 
 #include <getopt.h>
@@ -13,7 +15,9 @@
 #include <unistd.h>
 
 struct options {
-    uint32_t requests, workspaces, seconds;
+    uint32_t requests, workspaces;
+    double seconds;
+    bool redis;
     const char *dir, *json, *har, *only;
     char program[512];
 };
@@ -39,6 +43,8 @@ static const struct {
 } parts[] = {
     {"transactions", writes_transactions},
     {"threads", writes_threads},
+    {"load", writes_load},
+    {"backup", writes_backup},
     {"open", writes_open},
     {"import", writes_import},
 };
@@ -65,12 +71,13 @@ static void bench(void *arg, const char *const *folders)
     w.db = bench_open(w.path, w.memory, false);
     printf("rqc_open of a database it never saw: %.0f ms, %.0f records/s\n",
            (floor_now() - start) * 1e3, w.data.rows / (floor_now() - start));
-    bench_sqlite_open(&w.bare, w.bare_path);
+    if (o->redis)
+        w.redis = writes_redis_start(&w, w.disk);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
-        if (o->only == NULL || strcmp(o->only, parts[i].name) == 0)
+        if (o->only == NULL || strstr(o->only, parts[i].name) != NULL)
             parts[i].run(&w);
     }
-    bench_sqlite_close(&w.bare);
+    writes_redis_stop(w.redis);
     rqc_close(w.db);
     bench_report_close(&w.report);
     bench_data_free(&w.data);
@@ -93,29 +100,27 @@ static void find_program(char *path, size_t size)
 static void parse(struct options *o, int argc, char **argv)
 {
     static const struct option table[] = {
-        {"requests", required_argument, NULL, 'r'},
-        {"workspaces", required_argument, NULL, 'w'},
-        {"seconds", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},
-        {"json", required_argument, NULL, 'j'},
-        {"program", required_argument, NULL, 'p'},
-        {"har", required_argument, NULL, 'h'},
-        {"only", required_argument, NULL, 'o'},
-        {NULL, 0, NULL, 0},
+        {"requests", required_argument, NULL, 'r'}, {"workspaces", required_argument, NULL, 'w'},
+        {"seconds", required_argument, NULL, 's'},  {"dir", required_argument, NULL, 'd'},
+        {"json", required_argument, NULL, 'j'},     {"program", required_argument, NULL, 'p'},
+        {"har", required_argument, NULL, 'h'},      {"only", required_argument, NULL, 'o'},
+        {"no-redis", no_argument, NULL, 'R'},       {NULL, 0, NULL, 0},
     };
     int c;
 
-    *o = (struct options){.requests = 1000, .workspaces = 1, .seconds = 3, .dir = "."};
+    *o = (struct options){
+        .requests = 1000, .workspaces = 1, .seconds = 3, .dir = ".", .redis = true};
     find_program(o->program, sizeof o->program);
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         switch (c) {
         case 'r': o->requests = floor_number(optarg, 10000000); break;
         case 'w': o->workspaces = floor_number(optarg, 1000000); break;
-        case 's': o->seconds = floor_number(optarg, 3600); break;
+        case 's': o->seconds = bench_seconds(optarg); break;
         case 'd': o->dir = optarg; break;
         case 'j': o->json = optarg; break;
         case 'p': snprintf(o->program, sizeof o->program, "%s", optarg); break;
         case 'o': o->only = optarg; break;
+        case 'R': o->redis = false; break;
         case 'h': o->har = optarg; break;
         default: exit(2);
         }
@@ -123,7 +128,7 @@ static void parse(struct options *o, int argc, char **argv)
     if (optind != argc || o->workspaces > o->requests)
         floor_die("usage", "writes [--requests N] [--workspaces N] [--seconds S] [--dir DIR]"
                            " [--json FILE] [--program REQCAST] [--har FILE]"
-                           " [--only transactions|threads|open|import]");
+                           " [--no-redis] [--only transactions,threads,load,backup,open,import]");
 }
 
 int main(int argc, char **argv)

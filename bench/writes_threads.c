@@ -1,63 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Several writers at once, one new row a transaction: reqcast makes groups of what waits; SQLite's
-// connections wait for each other.
+// Several writers at once: reqcast makes groups of what waits; SQLite's connections wait for each
+// other; Redis syncs once for all that came meanwhile. The contestants take turns.
 #include "bench/writes.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { THREADS_MAX = 8, ROUNDS = 5 };
+enum { THREADS_MAX = 8, BATCH_MAX = 1000, ROUNDS = 5, CROWD = WRITES_DISK };
 
 struct crowd;
 
 struct writer {
     struct crowd *crowd;
     pthread_t thread;
-    struct writes_stream stream;
-    struct bench_sqlite bare;
-    bool reqcast;
+    struct writes_stream stream[CROWD];
+    struct writes_hand hand[CROWD];
+    struct bench_row *rows;
     uint64_t done;
-    struct bench_samples *latency;
+    struct bench_samples latency[CROWD];
 };
 
 struct crowd {
     struct writes *w;
+    enum writes_who who; // whose turn it is
+    unsigned batch;
     atomic_bool stop;
     struct writer writer[THREADS_MAX];
 };
 
-static void write_one(struct writer *me, rqc_txn *txn)
-{
-    struct bench_row row;
-
-    writes_new_row(me->crowd->w, &me->stream, &row);
-    double start = floor_now();
-    if (me->reqcast) {
-        bench_check(rqc_put(txn, row.entity, row.id, row.value), "rqc_put", rqc_txn_error(txn));
-        bench_check(rqc_commit(txn, NULL), "rqc_commit", rqc_txn_error(txn));
-    } else {
-        bench_sqlite_step(&me->bare, me->bare.begin);
-        bench_sqlite_put(&me->bare, &row, false);
-        bench_sqlite_step(&me->bare, me->bare.commit);
-    }
-    bench_sample(me->latency, (floor_now() - start) * 1e6);
-    me->done++;
-}
-
 static void *writer_main(void *arg)
 {
     struct writer *me = arg;
-    rqc_txn *txn = NULL;
-    rqc_error err = {RQC_OK, ""};
+    const struct crowd *c = me->crowd;
+    const enum writes_who who = c->who;
 
-    if (me->reqcast)
-        bench_check(rqc_txn_new(me->crowd->w->db, &txn, &err), "rqc_txn_new", err.text);
-    while (!atomic_load(&me->crowd->stop))
-        write_one(me, txn);
-    rqc_txn_free(txn);
+    do { // one at least, however short the time
+        for (unsigned i = 0; i < c->batch; i++)
+            writes_new_row(c->w, &me->stream[who], &me->rows[i]);
+        double start = floor_now();
+        writes_hand_commit(&me->hand[who], me->rows, c->batch, false);
+        bench_sample(&me->latency[who], (floor_now() - start) * 1e6);
+        me->done++;
+    } while (!atomic_load(&c->stop));
     return NULL;
 }
 
@@ -68,86 +56,121 @@ static void sleep_for(double seconds)
     (void)nanosleep(&t, NULL);
 }
 
-// Transactions a second of `n` threads.
-static double round_of(struct crowd *c, unsigned n, bool reqcast)
+// Records a second of `n` threads.
+static double round_of(struct crowd *c, unsigned n)
 {
     uint64_t done = 0;
 
     atomic_store(&c->stop, false);
     double start = floor_now();
     for (unsigned i = 0; i < n; i++) {
-        c->writer[i].reqcast = reqcast;
         c->writer[i].done = 0;
         if (pthread_create(&c->writer[i].thread, NULL, writer_main, &c->writer[i]) != 0)
             floor_die("pthread_create", "no thread");
     }
-    sleep_for(c->w->seconds / (double)ROUNDS);
+    sleep_for(c->w->seconds / ROUNDS);
     atomic_store(&c->stop, true);
     for (unsigned i = 0; i < n; i++) {
         (void)pthread_join(c->writer[i].thread, NULL);
         done += c->writer[i].done;
     }
-    return (double)done / (floor_now() - start);
+    return (double)done * c->batch / (floor_now() - start);
 }
 
-static void merge(struct bench_samples *all, const struct crowd *c, unsigned n)
+// The samples of all threads, as many of each.
+static void merge(struct bench_samples *all, const struct crowd *c, unsigned n, int who)
 {
-    all->n = 0;
+    uint64_t seen = 0;
+    double max = 0;
+
+    memset(all, 0, sizeof *all);
     for (unsigned i = 0; i < n; i++) {
-        const struct bench_samples *s = c->writer[i].latency;
+        const struct bench_samples *s = &c->writer[i].latency[who];
         for (unsigned k = i; k < s->n; k += n)
             bench_sample(all, s->v[k]);
+        seen += s->seen;
+        max = s->max > max ? s->max : max;
+    }
+    all->seen = seen;
+    all->max = max;
+}
+
+static void report(struct crowd *c, unsigned n, struct bench_samples *rate)
+{
+    static struct bench_samples latency;
+    const double base = bench_quantile(&rate[WRITES_SQLITE], 0.5);
+    char name[64];
+
+    snprintf(name, sizeof name, "%u writer%s, %u a transaction", n, n == 1 ? "" : "s", c->batch);
+    for (int who = 0; who < CROWD; who++) {
+        if (!writes_can(c->w, (enum writes_who)who))
+            continue;
+        merge(&latency, c, n, who);
+        const double r = bench_quantile(&rate[who], 0.5), p50 = bench_quantile(&latency, 0.5);
+        printf("%-29s %-15s %10.0f %8.2f %10.0f %10.0f %10.0f\n", who == 0 ? name : "",
+               writes_names[who], r, r / base, p50, bench_quantile(&latency, 0.99), latency.max);
+        bench_emit(&c->w->report, name, writes_names[who], "records/s", r, &rate[who]);
+        bench_emit(&c->w->report, name, writes_names[who], "us", p50, &latency);
+    }
+    fflush(stdout);
+}
+
+static void run(struct crowd *c, unsigned n, unsigned batch)
+{
+    static struct bench_samples rate[CROWD];
+
+    memset(rate, 0, sizeof rate);
+    for (unsigned i = 0; i < n; i++)
+        memset(c->writer[i].latency, 0, sizeof c->writer[i].latency);
+    c->batch = batch;
+    for (int round = 0; round < (c->w->seconds < 1 ? 1 : ROUNDS); round++) {
+        for (int who = 0; who < CROWD; who++) {
+            c->who = (enum writes_who)who;
+            if (writes_can(c->w, c->who))
+                bench_sample(&rate[who], round_of(c, n));
+        }
+    }
+    report(c, n, rate);
+}
+
+static void writer_open(struct crowd *c, unsigned i)
+{
+    struct writer *me = &c->writer[i];
+
+    me->crowd = c;
+    me->rows = floor_alloc(BATCH_MAX, sizeof *me->rows);
+    for (int who = 0; who < CROWD; who++) {
+        // Far from each other and from all that was stored before.
+        me->stream[who].next = ((uint64_t)(i + 1) << 24) * c->w->data.floor.per_request;
+        if (writes_can(c->w, (enum writes_who)who))
+            writes_hand_open(&me->hand[who], c->w, (enum writes_who)who);
     }
 }
 
-static void run(struct crowd *c, unsigned n)
+static void writer_close(struct crowd *c, unsigned i)
 {
-    static struct bench_samples rate[2], latency[2], of[THREADS_MAX];
-    char name[64];
-
-    snprintf(name, sizeof name, "%u writers", n);
-    memset(rate, 0, sizeof rate);
-    for (int who = 0; who < 2; who++) {
-        for (unsigned i = 0; i < THREADS_MAX; i++) {
-            of[i].n = 0;
-            c->writer[i].latency = &of[i];
-            // Far from each other and from all that was stored before.
-            c->writer[i].stream.next =
-                ((uint64_t)(n * THREADS_MAX + i) << 24) * c->w->data.floor.per_request;
-        }
-        for (int round = 0; round < ROUNDS; round++)
-            bench_sample(&rate[who], round_of(c, n, who == 0));
-        merge(&latency[who], c, n);
+    for (int who = 0; who < CROWD; who++) {
+        if (writes_can(c->w, (enum writes_who)who))
+            writes_hand_close(&c->writer[i].hand[who]);
     }
-    double r[2], p50[2], p99[2];
-    for (int who = 0; who < 2; who++) {
-        const char *by = who == 0 ? "reqcast" : "SQLite";
-        r[who] = bench_quantile(&rate[who], 0.5);
-        p50[who] = bench_quantile(&latency[who], 0.5);
-        p99[who] = bench_quantile(&latency[who], 0.99);
-        bench_emit(&c->w->report, name, by, "transactions/s", r[who], &rate[who]);
-        bench_emit(&c->w->report, name, by, "us", p50[who], &latency[who]);
-    }
-    printf("%-28s %10.0f %10.0f %10.0f %10.0f %10.0f %10.0f %8.2f\n", name, r[0], p50[0], p99[0],
-           r[1], p50[1], p99[1], r[0] / r[1]);
-    fflush(stdout);
+    free(c->writer[i].rows);
 }
 
 void writes_threads(struct writes *w)
 {
+    static const unsigned batches[] = {1, 10, 100, 1000};
     struct crowd *c = floor_alloc(1, sizeof *c);
 
     c->w = w;
-    for (unsigned i = 0; i < THREADS_MAX; i++) {
-        c->writer[i].crowd = c;
-        bench_sqlite_open(&c->writer[i].bare, w->bare_path);
-    }
-    printf("\ntransactions a second of one new row each, and us of one\n"
-           "%-28s %10s %10s %10s %10s %10s %10s %8s\n",
-           "", "reqcast /s", "p50", "p99", "SQLite /s", "p50", "p99", "ratio");
-    run(c, 1);
-    run(c, THREADS_MAX);
     for (unsigned i = 0; i < THREADS_MAX; i++)
-        bench_sqlite_close(&c->writer[i].bare);
+        writer_open(c, i);
+    printf("\nnew rows by several writers: records a second, and us of a transaction; ratio: to "
+           "SQLite\n%-29s %-15s %10s %8s %10s %10s %10s\n",
+           "", "", "records/s", "ratio", "p50", "p99", "max");
+    run(c, 1, 1);
+    for (size_t i = 0; i < sizeof batches / sizeof batches[0]; i++)
+        run(c, THREADS_MAX, batches[i]);
+    for (unsigned i = 0; i < THREADS_MAX; i++)
+        writer_close(c, i);
     free(c);
 }
