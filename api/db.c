@@ -89,7 +89,8 @@ static uint64_t source_count(void *ctx)
 
 // ---- Mirrors ------------------------------------------------------------------------------------
 
-static rqc_err mirror_ref_new(rqc_db *db, const char *dir, rqci_errbuf *err)
+rqc_err rqci_mirror_ref_open(rqc_db *db, const char *dir, rqci_mirror_ref **ret_ref,
+                             rqci_errbuf *err)
 {
     rqci_mirror_ref *ref = calloc(1, sizeof *ref);
     if (!ref || !(ref->dir = strdup(dir))) {
@@ -103,11 +104,28 @@ static rqc_err mirror_ref_new(rqc_db *db, const char *dir, rqci_errbuf *err)
         return rc;
     }
     ref->refs = 1;
+    *ret_ref = ref;
+    return RQC_OK;
+}
+
+void rqci_read_from(rqc_db *db, rqci_mirror_ref *ref)
+{
+    db->reads = ref;
+    atomic_store(&db->shown, ref->mirror);
+    atomic_fetch_add(&db->mirrors, 1);
+}
+
+// The shared view is in `dir` from now on.
+static rqc_err mirror_ref_new(rqc_db *db, const char *dir, rqci_errbuf *err)
+{
+    rqci_mirror_ref *ref;
+    const rqc_err rc = rqci_mirror_ref_open(db, dir, &ref, err);
+    if (rc != RQC_OK)
+        return rc;
     pthread_mutex_lock(&db->lock);
     ref->past = db->mirror;
     db->mirror = ref;
-    atomic_store(&db->shown, ref->mirror);
-    atomic_fetch_add(&db->mirrors, 1);
+    rqci_read_from(db, ref);
     pthread_mutex_unlock(&db->lock);
     return RQC_OK;
 }
@@ -129,9 +147,18 @@ void rqci_mirror_ref_drop(rqc_db *db, rqci_mirror_ref *ref)
 rqci_mirror_ref *rqci_mirror_ref_take(rqc_db *db, uint64_t *ret_mirrors)
 {
     pthread_mutex_lock(&db->lock);
-    rqci_mirror_ref *ref = db->mirror;
+    rqci_mirror_ref *ref = db->reads;
     ref->refs++;
     *ret_mirrors = atomic_load(&db->mirrors);
+    pthread_mutex_unlock(&db->lock);
+    return ref;
+}
+
+rqci_mirror_ref *rqci_mirror_ref_shared(rqc_db *db)
+{
+    pthread_mutex_lock(&db->lock);
+    rqci_mirror_ref *ref = db->mirror;
+    ref->refs++;
     pthread_mutex_unlock(&db->lock);
     return ref;
 }
@@ -202,6 +229,7 @@ static rqc_err db_new(const char *path, const rqc_options *o, bool owner, rqc_db
                                source_row, source_scan,  source_count};
     pthread_mutex_init(&db->apply, NULL);
     pthread_mutex_init(&db->lock, NULL);
+    pthread_mutex_init(&db->spare.lock, NULL);
     pthread_mutex_init(&db->watching.lock, NULL);
     pthread_mutex_init(&db->completions.lock, NULL);
     pthread_mutex_init(&db->errands.lock, NULL);
@@ -324,6 +352,7 @@ void rqc_close(rqc_db *db)
     rqci_watching_stop(db);
     rqci_keeper_stop(db);
     rqci_errands_end(db);
+    rqci_spare_close(db);
     rqci_store_close(db->store);
     rqci_completions_end(db);
     rqci_view_close(db->view);
@@ -335,6 +364,7 @@ void rqc_close(rqc_db *db)
     pthread_cond_destroy(&db->wake);
     pthread_mutex_destroy(&db->apply);
     pthread_mutex_destroy(&db->lock);
+    pthread_mutex_destroy(&db->spare.lock);
     pthread_mutex_destroy(&db->watching.lock);
     pthread_mutex_destroy(&db->completions.lock);
     pthread_mutex_destroy(&db->errands.lock);

@@ -30,6 +30,7 @@ typedef struct rqci_mirror_ref {
     rqci_mirror *mirror;
     char *dir;
     unsigned refs;                // sessions, and 1 of the handle; guarded by rqc_db.lock
+    bool spare;                   // of the spare view
     struct rqci_mirror_ref *past; // the one that was current before
 } rqci_mirror_ref;
 
@@ -61,6 +62,17 @@ typedef struct rqci_errands {
     pthread_t thread;
     bool runs, stop;
 } rqci_errands;
+// Where an owner's sessions read while the shared view has no room (spare.c).
+typedef struct rqci_spare {
+    pthread_mutex_t lock; // guards all of it; held while the spare is built
+    rqci_store *store;    // a connection of its own: the owner's source is free meanwhile
+    rqci_source source;
+    rqci_view *view;
+    rqci_mirror_ref *ref; // of its mirror, kept until close once there is one
+    rqc_err code;         // why the last attempt failed
+    int64_t again_ms;     // when the next one may come
+    bool closed;
+} rqci_spare;
 
 struct rqc_db {
     bool owner;
@@ -76,9 +88,10 @@ struct rqc_db {
     rqci_source source; // the same, noting its state
 
     pthread_mutex_t apply;
-    rqci_view *view; // owner only; guarded by apply
-    _Atomic bool lagging;
-    rqci_errbuf lag_why; // guarded by apply, as what follows
+    rqci_view *view;      // owner only; guarded by apply
+    _Atomic bool lagging; // is cleared with `lock` held
+    _Atomic bool no_room; // and that is for want of room
+    rqci_errbuf lag_why;  // guarded by apply, as what follows
     rqc_err lag_code;
     int64_t lag_until_ms;       // when it tries to follow again
     void (*applied)(void *ctx); // told that the view moved
@@ -86,10 +99,12 @@ struct rqc_db {
 
     pthread_mutex_t lock;
     rqci_source_state state; // newest seen by the source
-    rqci_mirror_ref *mirror; // current one, and through it all before: they stay until close, so
-                             // that whoever only looks at a position needs no lock
-    _Atomic(rqci_mirror *) shown; // of the current one
-    _Atomic uint64_t mirrors;     // how many there were: sessions notice a new one
+    rqci_mirror_ref *mirror; // of the shared view: the current one, and through it all before: they
+                             // stay until close, so that whoever only looks at a position needs no
+                             // lock
+    rqci_mirror_ref *reads;  // where sessions begin: `mirror`, or the spare's
+    _Atomic(rqci_mirror *) shown; // of `reads`
+    _Atomic uint64_t mirrors;     // how often `reads` changed: sessions notice
     _Atomic int64_t next_look_ms;
 
     pthread_t keeper;
@@ -98,6 +113,7 @@ struct rqc_db {
     pthread_cond_t wake;
     uint64_t compacted; // horizon up to which the log was compacted; keeper's own
 
+    rqci_spare spare;
     rqci_watching watching;
     rqci_completions completions;
     rqci_errands errands;
@@ -135,8 +151,14 @@ static inline int64_t rqci_now_ms(void) // monotonic, coarse
 size_t rqci_txn_failed(const rqc_txn *t);
 
 // db.c
+rqc_err rqci_mirror_ref_open(rqc_db *db, const char *dir, rqci_mirror_ref **ret_ref,
+                             rqci_errbuf *err);
 void rqci_mirror_ref_drop(rqc_db *db, rqci_mirror_ref *ref);
+// The one in which sessions begin; and that of the shared view, which may be another.
 rqci_mirror_ref *rqci_mirror_ref_take(rqc_db *db, uint64_t *ret_mirrors);
+rqci_mirror_ref *rqci_mirror_ref_shared(rqc_db *db);
+// Sessions begin there from now on. With `lock` held.
+void rqci_read_from(rqc_db *db, rqci_mirror_ref *ref);
 // Attached: looks where the owner's view is now; a no-op while it has not moved. RQC_UNAVAILABLE …
 rqc_err rqci_mirror_find(rqc_db *db, rqci_errbuf *err);
 // The store to read from: the owner's, or one opened for reading.
@@ -153,6 +175,17 @@ void rqci_errands_end(rqc_db *db);
 
 // watch.c
 void rqci_watching_stop(rqc_db *db);
+
+// spare.c
+// Brings the spare view to the head of the database and lets sessions begin there, if the shared
+// view has no room to follow; else nothing. The first time it is built, which takes its time.
+// Without `wait` nothing is built, and nothing is done while another thread is at it. Failures are
+// logged: sessions go on where they are then.
+void rqci_spare_follow(rqc_db *db, bool wait);
+// The shared view is at `seq` again: sessions return to it, and the spare's files go. False: not
+// now, ask again. With `apply` held.
+bool rqci_spare_leave(rqc_db *db, uint64_t seq);
+void rqci_spare_close(rqc_db *db); // before the store is closed
 
 // keeper.c
 rqc_err rqci_keeper_start(rqc_db *db, rqci_errbuf *err);
@@ -179,13 +212,15 @@ rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf
 // enough, else beside the database. `small` forces the latter.
 rqc_err rqci_view_dir(const char *db_path, const char *view_dir, bool beside, const rqci_log *log,
                       char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err);
+// Directory of the owner's spare view, beside the database; made and checked.
+rqc_err rqci_spare_dir(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err);
 // The note beside the database that tells attached processes where its view is.
 rqc_err rqci_note_write(const char *db_path, const char *dir, rqci_errbuf *err);
 // Reads and checks it: the note and the view's directory belong to this user, to root, or to the
 // database's owner. RQC_UNAVAILABLE, RQC_INVALID.
 rqc_err rqci_note_read(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err);
 // The database's view is in `dir` from now on: removes what it left in shared memory or beside the
-// database.
+// database, and a spare view.
 void rqci_views_leave(const char *db_path, const char *dir);
 // Removes the view of a database that nobody owns, and the note of it.
 void rqci_view_forget(const char *db_path);

@@ -14,6 +14,16 @@
 #define LAG_FACTOR 20
 #define LAG_MAX_MS 10000
 
+// Whoever follows the positions is told, also of those that only the spare view shows. Gives up
+// `apply`.
+static void told(rqc_db *db)
+{
+    if (db->applied)
+        db->applied(db->applied_ctx);
+    pthread_mutex_unlock(&db->apply);
+    rqci_spare_follow(db, false);
+}
+
 rqc_err rqci_committed(void *ctx, uint64_t head)
 {
     rqc_db *db = ctx;
@@ -22,7 +32,7 @@ rqc_err rqci_committed(void *ctx, uint64_t head)
     const int64_t begun = rqci_now_ms();
     if (atomic_load(&db->lagging) && begun < db->lag_until_ms) {
         const rqc_err code = db->lag_code;
-        pthread_mutex_unlock(&db->apply);
+        told(db);
         return code;
     }
     db->lag_why.text[0] = 0;
@@ -34,14 +44,17 @@ rqc_err rqci_committed(void *ctx, uint64_t head)
         db->lag_code = rc;
         db->lag_until_ms = now + (wait < LAG_MAX_MS ? wait : LAG_MAX_MS);
     }
+    if (rc == RQC_NO_SPACE || rc == RQC_NO_MEMORY)
+        atomic_store(&db->no_room, true);
     if (rc != RQC_OK && !atomic_exchange(&db->lagging, true))
-        rqci_logf(&db->log, RQCI_WARN, "the view cannot follow, reads show an older position: %s",
+        rqci_logf(&db->log, RQCI_WARN, "the view cannot follow, it stays at an older position: %s",
                   *db->lag_why.text ? db->lag_why.text : rqci_err_text(rc));
-    if (rc == RQC_OK && atomic_exchange(&db->lagging, false))
-        rqci_logf(&db->log, RQCI_INFO, "the view follows again");
-    if (db->applied)
-        db->applied(db->applied_ctx);
-    pthread_mutex_unlock(&db->apply);
+    if (rc == RQC_OK && atomic_load(&db->lagging)) {
+        db->lag_until_ms = begun;
+        if (rqci_spare_leave(db, seq))
+            rqci_logf(&db->log, RQCI_INFO, "the view follows again");
+    }
+    told(db);
     return rc;
 }
 

@@ -231,6 +231,12 @@ rqc_err rqci_view_dir(const char *db_path, const char *view_dir, bool beside, co
     return rc;
 }
 
+rqc_err rqci_spare_dir(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err)
+{
+    const rqc_err rc = join(ret_dir, err, db_path, ".rqc-spare");
+    return rc == RQC_OK ? private_dir(ret_dir, err) : rc;
+}
+
 rqc_err rqci_note_write(const char *db_path, const char *dir, rqci_errbuf *err)
 {
     char note[RQCI_PATH_MAX], text[RQCI_PATH_MAX + 1];
@@ -340,6 +346,8 @@ void rqci_views_leave(const char *db_path, const char *dir)
     }
     if (join(place, NULL, db_path, ".rqc-view") == RQC_OK && strcmp(place, dir) != 0)
         rqci_view_remove(place);
+    if (join(place, NULL, db_path, ".rqc-spare") == RQC_OK)
+        rqci_view_remove(place);
 }
 
 void rqci_views_sweep(const char *dir, const rqci_log *log)
@@ -388,6 +396,8 @@ void rqci_view_forget(const char *db_path)
         if (join(note, NULL, dir, ".database") == RQC_OK)
             (void)unlink(note);
     }
+    if (join(dir, NULL, db_path, ".rqc-spare") == RQC_OK)
+        rqci_view_remove(dir);
     if (join(note, NULL, db_path, ".rqc-view-path") == RQC_OK)
         (void)unlink(note);
 }

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOVES_MAX 8
+
 rqc_err rqc_read_new(rqc_db *db, rqc_read **ret_read, rqc_error *err)
 {
     rqci_errbuf detail = {""};
@@ -57,7 +59,29 @@ static rqc_err move(rqc_read *r)
 
 static bool moved(const rqc_read *r)
 {
-    return atomic_load_explicit(&r->db->mirrors, memory_order_relaxed) != r->mirrors;
+    return atomic_load(&r->db->mirrors) != r->mirrors;
+}
+
+// Begins where sessions begin now.
+static rqc_err begin(rqc_read *r, int64_t now)
+{
+    const rqc_err rc = moved(r) ? move(r) : RQC_OK;
+    return rc == RQC_OK ? rqci_reader_begin(r->reader, now, &r->err) : rc;
+}
+
+// The same while the shared view lags, or just has.
+static rqc_err begin_lagging(rqc_read *r, int64_t now)
+{
+    rqci_spare_follow(r->db, true);
+    rqc_err rc = begin(r, now);
+    // Others may have moved on while this one began. Then it moves, too: what one session saw the
+    // next one sees.
+    for (int i = 0; i < MOVES_MAX && moved(r); i++) {
+        if (rc == RQC_OK)
+            rqci_reader_end(r->reader);
+        rc = begin(r, now);
+    }
+    return rc;
 }
 
 rqc_err rqc_read_begin(rqc_read *r)
@@ -70,15 +94,11 @@ rqc_err rqc_read_begin(rqc_read *r)
     // The owner of an attached view may come back with the view in another place.
     if (!r->db->owner && now >= atomic_load_explicit(&r->db->next_look_ms, memory_order_relaxed))
         (void)rqci_mirror_find(r->db, NULL);
-    rqc_err rc = moved(r) ? move(r) : RQC_OK;
-    if (rc == RQC_OK)
-        rc = rqci_reader_begin(r->reader, now, &r->err);
+    const bool lags = atomic_load_explicit(&r->db->lagging, memory_order_relaxed);
+    rqc_err rc = lags || r->ref->spare ? begin_lagging(r, now) : begin(r, now);
     if (rc == RQC_UNAVAILABLE && !r->db->owner && rqci_mirror_find(r->db, NULL) == RQC_OK &&
-        moved(r)) {
-        rc = move(r);
-        if (rc == RQC_OK)
-            rc = rqci_reader_begin(r->reader, now, &r->err);
-    }
+        moved(r))
+        rc = begin(r, now);
     if (rc != RQC_OK)
         return rc;
     r->until_ms = now + r->db->max_age_ms;

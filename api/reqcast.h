@@ -487,8 +487,10 @@ RQC_API rqc_position rqc_watch_clear(rqc_watch *w);
 typedef struct rqc_read rqc_read;
 RQC_API rqc_err rqc_read_new(rqc_db *db, rqc_read **ret_read, rqc_error *err);
 RQC_API void rqc_read_free(rqc_read *r);
-// Pins the newest position. RQC_UNAVAILABLE when there is no view now; RQC_INVALID when it was
-// begun already.
+// Pins the newest position. While the shared view has no room to follow, the owner's sessions pin
+// that of a spare view, which the first of them builds from the database, beside it; where there is
+// no room for that either, the last position that was complete (rqc_stats tells). RQC_UNAVAILABLE
+// when there is no view now; RQC_INVALID when it was begun already.
 RQC_API rqc_err rqc_read_begin(rqc_read *r);
 // Lets it go: every record of this session becomes invalid. Calling it twice is harmless.
 RQC_API void rqc_read_end(rqc_read *r);
@@ -914,8 +916,9 @@ typedef struct rqc_stats {
     uint64_t generation; // of the view; counts rebuilds
     uint32_t readers;    // sessions of all processes
     int owner;           // 1: this handle owns the database
-    int view_lagging; // 1: the view could not follow (no space …); reads show an older position
+    int view_lagging; // 1: the view could not follow (no space …) and stands at an older position
     uint64_t unmirrored; // rows that cannot be mirrored (ids that are not 16 bytes)
+    int spare; // 1: the owner's sessions read a spare view meanwhile, at the newest position
 } rqc_stats;
 RQC_API rqc_err rqc_stats_read(rqc_db *db, rqc_stats *ret_stats, rqc_error *err);
 

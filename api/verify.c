@@ -302,8 +302,7 @@ static rqc_err verify(rqc_db *db, rqci_verifying *v, rqci_errbuf *err)
     rqci_store *store = NULL;
     rqci_source source;
     rqci_source_state state;
-    uint64_t mirrors;
-    rqci_mirror_ref *ref = rqci_mirror_ref_take(db, &mirrors);
+    rqci_mirror_ref *ref = rqci_mirror_ref_shared(db);
     rqc_err rc = rqci_store_open(db->path, &o, &store, err);
     if (rc == RQC_OK)
         rc = rqci_reader_new(ref->mirror, &v->reader, err);

@@ -26,6 +26,17 @@ static rqci_mirror *shown_by(rqc_db *db)
     return atomic_load_explicit(&db->shown, memory_order_acquire);
 }
 
+// What is shown now. A spare view that was just given up is none, but the shared one is back then.
+static rqci_mirror *look(rqc_db *db, rqci_shown *ret_shown)
+{
+    rqci_mirror *m;
+    do {
+        m = shown_by(db);
+        rqci_mirror_shown(m, ret_shown);
+    } while (ret_shown->generation == 0 && m != atomic_load(&db->shown));
+    return m;
+}
+
 static rqc_position position_of(const rqci_shown *s)
 {
     rqc_position p = {.term = 0};
@@ -41,7 +52,7 @@ rqc_position rqc_position_now(rqc_db *db)
 {
     rqci_shown s = {.generation = 0};
     if (!rqci_forked(db))
-        rqci_mirror_shown(shown_by(db), &s);
+        (void)look(db, &s);
     return position_of(&s);
 }
 
@@ -99,8 +110,8 @@ rqc_err rqc_wait(rqc_db *db, const rqc_position *position, uint32_t timeout_ms,
     rqci_shown s;
     rqc_err rc;
     for (;;) {
-        rqci_mirror *m = shown_by(db);
-        rqci_mirror_shown(m, &s);
+        rqci_spare_follow(db, timeout_ms > 0);
+        rqci_mirror *m = look(db, &s);
         rc = judge(&s, position);
         const int64_t left = until - now_us();
         if (rc != RQC_TIMEOUT || left <= 0)

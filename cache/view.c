@@ -29,6 +29,7 @@ struct rqci_view {
     rqci_control *control;
     rqci_env *env; // NULL: no usable view
     uint64_t generation;
+    uint64_t dropped; // highest generation that was given up: its number is not used again
     uint64_t seq;
     rqci_wtxn w;
     MDB_txn *lookup; // read transaction of rqci_view_needs, kept reset
@@ -249,7 +250,8 @@ static rqc_err placed(const rqci_view *v, rqc_err rc, rqci_errbuf *err)
 static rqc_err new_gen(const rqci_view *v, uint64_t *ret_generation, char ret_path[PATH_BYTES],
                        rqci_errbuf *err)
 {
-    const uint64_t generation = sweep(v, v->generation, false) + 1;
+    const uint64_t last = sweep(v, v->generation, false);
+    const uint64_t generation = (last > v->dropped ? last : v->dropped) + 1;
     const rqc_err rc = gen_path(v, generation, ret_path, err);
     if (rc != RQC_OK)
         return rc;
@@ -425,6 +427,18 @@ rqc_err rqci_view_apply(rqci_view *v, const rqci_source *src, uint64_t *ret_seq,
 rqc_err rqci_view_rebuild(rqci_view *v, const rqci_source *src, uint64_t *ret_seq, rqci_errbuf *err)
 {
     return bring(v, src, true, ret_seq, err);
+}
+
+void rqci_view_drop(rqci_view *v)
+{
+    drop_lookup(v);
+    rqci_env_close(v->env);
+    v->env = NULL;
+    if (v->generation > v->dropped)
+        v->dropped = v->generation;
+    v->generation = v->seq = 0;
+    show(v);
+    sweep(v, 0, true);
 }
 
 // True when a deleted owner still has orphans.

@@ -52,6 +52,10 @@ rqc_err rqci_view_apply(rqci_view *v, const rqci_source *src, uint64_t *ret_seq,
 rqc_err rqci_view_rebuild(rqci_view *v, const rqci_source *src, uint64_t *ret_seq,
                           rqci_errbuf *err);
 
+// Gives up what it holds, files too: there is no view until the next rqci_view_apply, which builds
+// one. Sessions that have the old one open keep it.
+void rqci_view_drop(rqci_view *v);
+
 // For compaction: true when this log row (seq ≤ the horizon) is still needed: it is the newest of
 // its record, or the newest arrival of a request. Reads the view's newest state; owner's thread
 // only, between applies.

@@ -256,6 +256,7 @@ struct rqci_store {
     char *path; // canonical
     char *wal_path;
     bool read_only;
+    rqci_store *of; // of a read-only one: the owner's, NULL: another process has it
     int busy_ms;
     uint64_t retain_wanted;
     char journal[12]; // journal mode in which the owner found the database

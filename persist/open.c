@@ -80,6 +80,7 @@ static rqc_err init(const char *path, const rqci_store_options *opt, rqci_store 
         return RQC_NO_MEMORY;
     s->lock.fd = s->side_fd = -1;
     s->read_only = opt->read_only;
+    s->of = opt->of;
     s->busy_ms = opt->busy_ms > 0 ? opt->busy_ms : RQCI_BUSY_MS_DEFAULT;
     s->retain_wanted = opt->retain ? opt->retain : RQCI_RETAIN_DEFAULT;
     s->log = opt->log;

@@ -170,7 +170,8 @@ static void source_end(void *ctx)
 static rqc_err make_durable(rqci_store *s, uint64_t head, rqci_errbuf *err)
 {
     uint64_t known = atomic_load(&s->durable_head);
-    if (s->read_only || head <= known)
+    if ((s->read_only && !s->of) || head <= known ||
+        (s->of && head <= atomic_load(&s->of->durable_head)))
         return RQC_OK;
     const rqc_err e = rqci_db_sync(s->reader.db, err);
     while (!e && known < head && !atomic_compare_exchange_weak(&s->durable_head, &known, head))

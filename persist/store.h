@@ -66,6 +66,8 @@ typedef struct rqci_store_options {
                     // RQC_NOT_FOUND
     bool read_only; // no writer thread, no lock, no schema change: for processes that attach (large
                     // values, verify)
+    rqci_store *of; // of a read-only one: the store of the same file that this process owns
+                    // and that lives longer: what is shown is made durable first, as there
     uint64_t retain; // positions of history kept for cursors and tombstones; used when the store is
                      // created. 0: default
     int busy_ms;     // how long to wait for another process's SQLite lock; 0: default 5,000

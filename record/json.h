@@ -43,6 +43,17 @@ typedef struct rqci_json_row {
 rqc_err rqci_json_parse_row(const char *text, size_t len, rqci_json_row *ret_row, rqci_errbuf *err);
 void rqci_json_row_free(rqci_json_row *r);
 
+// JSON Lines: one record a line, as `put` reads them. A byte order mark in front is left out, blank
+// lines are passed over; a carriage return belongs to the line (JSON takes it for a blank).
+typedef struct rqci_json_lines {
+    const char *p, *end; // what is left
+    uint64_t number;     // of the line that was given last, from 1
+} rqci_json_lines;
+// `text` must live as long as the lines are used; NULL where n is 0.
+void rqci_json_lines_init(rqci_json_lines *l, const char *text, size_t n);
+// The next line that is not blank, without its newline; false at the end.
+bool rqci_json_lines_next(rqci_json_lines *l, const char **ret_text, size_t *ret_n);
+
 // One field given as text on the command line (FIELD=VALUE): INT, REAL, BOOL (true/false/0/1), ID,
 // TEXT as it is, BYTES as it is, ANY as text. The value may point into `text` or into `scratch`
 // (owned by the caller, emptied first: one for each value that is kept). RQC_INVALID,

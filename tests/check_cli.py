@@ -240,7 +240,9 @@ def check_changes(c: cli.Cli) -> None:
     head, _, tail = last["position"].partition("@")
     for foreign in (f"{int(head) + 1}@{tail}", f"{head}@{d.SHOP}:1"):
         c.fails(4, "--since 0", "changes", "shop", "--since", foreign)
-    for bad in ("x", "1/", "1/http", "1/http/nope/3", "-1", "1@2:3", "99999999999999999999"):
+    place = f"1/http/{d.SHOP}/"
+    for bad in ("x", "1/", "1/http", "1/http/nope/3", "-1", "1@2:3", "99999999999999999999",
+                place, place + "-1", place + " 1", place + f"{2 ** 64}", place + "1x"):
         c.fails(3, bad, "changes", "shop", "--since", bad)
 
 

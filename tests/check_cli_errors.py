@@ -53,7 +53,8 @@ def check_input(c: cli.Cli) -> None:
             good = r.status == 3 and c.is_one_line(r) and r.out == b"" and "not an id" in r.errors
             if not tap.ok(good, f"{args} of an id that is none: {bad}"):
                 r.explain()
-    for bad in ("5", "x.y", "5." + d.SHOP[:25], "." + d.SHOP, "", "5." + d.SHOP + "x"):
+    for bad in ("5", "x.y", "5." + d.SHOP[:25], "." + d.SHOP, "", "5." + d.SHOP + "x",
+                " 5." + d.SHOP, "+5." + d.SHOP, f"{2 ** 63}." + d.SHOP, f"{-2 ** 63 - 1}." + d.SHOP):
         c.fails(3, "--cursor", "page", "shop", "--cursor", bad)
     c.fails(1, "nosuch", "page", "nosuch")
     for command in ("count", "changes", "metrics", "activity"):

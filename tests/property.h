@@ -96,6 +96,7 @@ enum {
     C_PINNED,
     C_VERIFY,
     C_REBUILD,
+    C_SPARE,
     C_KINDS
 };
 
@@ -115,6 +116,7 @@ typedef struct prop_test {
     bool short_ids; // ids that are not 16 bytes
     bool dangling;  // most foreign transactions run without foreign keys
     bool zero_used; // the zero id is one of the universe
+    bool lagging;   // the shared view is kept from following
     uint8_t ids[NIDS][16];
     uint8_t ws[NWS]; // numbers of the ids of workspaces
     uint8_t topics[NTOPICS][16];
@@ -227,6 +229,8 @@ void history_free(prop_history *h);
 void engine_hush(rqc_db *db);    // no housekeeping at times of its own
 void engine_compact(rqc_db *db); // the log, up to the horizon
 void engine_rebuild(rqc_db *db); // the view, in place
+// As if the shared view had no room to follow, and had room again.
+void engine_lag(rqc_db *db, bool lag);
 const char *engine_schema(void); // the tables, as SQL
 size_t engine_record_size(const rqc_record *r);
 void engine_mark_unclean(const char *views); // as if the owner had died

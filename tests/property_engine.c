@@ -44,6 +44,20 @@ void engine_rebuild(rqc_db *db)
         broken(C_REBUILD, "rebuild: %d %s", (int)rc, err.text);
 }
 
+void engine_lag(rqc_db *db, bool lag)
+{
+    pthread_mutex_lock(&db->apply);
+    if (lag) {
+        db->lag_code = RQC_NO_SPACE;
+        atomic_store(&db->no_room, true);
+        atomic_store(&db->lagging, true);
+    }
+    db->lag_until_ms = lag ? INT64_MAX : 0;
+    pthread_mutex_unlock(&db->apply);
+    if (!lag && (rqci_committed(db, 0) != RQC_OK || atomic_load(&db->lagging)))
+        broken(C_SPARE, "the view does not come back");
+}
+
 const char *engine_schema(void)
 {
     return rqci_schema_sql;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// No room for the view. Writes stay durable and are acknowledged as such, readers of any process
-// keep the old position, and the view catches up by itself when there is room. A view that cannot
+// No room for the view. Writes stay durable and are acknowledged as such, the owner reads a spare
+// view, readers of other processes keep the old position, and the view catches up by itself when
+// there is room. A view that cannot
 // be made at open is a clear error, or goes beside the database. Nobody dies of a full tmpfs: a
 // page that is touched there for the first time is a SIGBUS.
 #include "tests/full_rows.h"
@@ -42,6 +43,19 @@ static bool comes_back(rows *w)
     return false;
 }
 
+static bool spare_files(const rows *w)
+{
+    char dir[FAULT_PATH + 16];
+    bool any = false;
+    snprintf(dir, sizeof dir, "%s.rqc-spare", w->path);
+    DIR *d = opendir(dir);
+    for (const struct dirent *e; d && (e = readdir(d));)
+        any = any || strncmp(e->d_name, "gen-", 4) == 0;
+    if (d)
+        closedir(d);
+    return any;
+}
+
 static bool same_files(const char *view, unsigned want)
 {
     unsigned n = 0;
@@ -53,12 +67,17 @@ static bool same_files(const char *view, unsigned want)
     return n == want;
 }
 
-// Reads while the view lags: at the last position that was visible, with many sessions at once.
+// Reads while the view lags: the owner's of all that was acknowledged, those of other processes at
+// the last position that was visible, with many sessions at once.
 static void check_lagging(rows *w, const fault_child *watch, uint64_t visible, const char *when)
 {
-    const rqc_stats s = rows_stats(w);
+    rqc_stats s = rows_stats(w);
     ok(s.view_lagging == 1 && s.head > s.position.seq, "%s: stats tell that the view lags", when);
-    is(rows_seen(w->db, true), visible, "%s: a session sees the old position", when);
+    is(rows_seen(w->db, true), w->count, "%s: a session sees all that was acknowledged", when);
+    s = rows_stats(w);
+    ok(s.view_lagging == 1 && s.spare == 1, "%s: in a spare view, and stats tell", when);
+    is(rqc_position_now(w->db).seq, s.head, "%s: whose position is shown", when);
+    is(rqc_wait(w->db, &w->position, 0, NULL, NULL), RQC_OK, "%s: and waited for", when);
     is(rows_watched(watch, 'l'), visible, "%s: so does another process", when);
     is(rows_watched(watch, 'm'), visible, "%s: with hundreds of sessions", when);
     fault_child late = rows_watch(w);
@@ -85,9 +104,14 @@ static void test_view_full(const char *shm)
         good = rows_commit(&w, 1, &res) == RQC_OK && !res.visible && good;
     ok(good, "writes go on, durable and not visible");
     is(rqc_sync(w.db, &err), RQC_NO_SPACE, "sync tells why: %s", err.text);
-    is(rows_seen(w.db, true), visible, "and reads where they were");
+    is(rqc_position_now(w.db).seq, w.position.seq, "the spare view follows without being asked");
+    is(rows_seen(w.db, true), w.count, "and sessions see all of it");
+    is(rows_watched(&watch, 'l'), visible, "another process reads where it was");
+    ok(spare_files(&w), "a spare view is beside the database");
     mount_resize(shm, "size=16m");
     ok(comes_back(&w), "a larger tmpfs: the view catches up by itself");
+    ok(!spare_files(&w) && !rows_stats(&w).spare, "the spare view is given up");
+    is(rows_seen(w.db, true), w.count, "and sessions see all in the shared one");
     is(rows_watched(&watch, 'l'), w.count, "other processes see all of it");
     ok(rows_whole(&w, &why), "the view is whole: %s", why.text);
 

@@ -40,6 +40,7 @@ static const char *const check_names[C_KINDS] = {
     [C_PINNED] = "a session sees one position",
     [C_VERIFY] = "verify finds no difference",
     [C_REBUILD] = "a view built anew says the same from every cursor",
+    [C_SPARE] = "a spare view stands in for one without room",
 };
 
 // ---- Tables ----
@@ -382,7 +383,7 @@ static void sync_view(void)
 {
     rqc_error err;
     const rqc_err rc = rqc_sync(g.db, &err);
-    CHECK(C_POSITION, rc == RQC_OK, "sync: %d %s", (int)rc, err.text);
+    CHECK(C_POSITION, rc == (g.lagging ? RQC_NO_SPACE : RQC_OK), "sync: %d %s", (int)rc, err.text);
 }
 
 static void foreign_transaction(void)
@@ -448,6 +449,12 @@ static void begin(rqc_read *r)
         broken(C_POSITION, "no session: %s", rqc_read_error(r));
 }
 
+// The owner's sessions, or the attached ones; those stand still while the shared view does.
+static rqc_read *some_session(void)
+{
+    return g.lagging ? g.read[0] : g.read[below(2)];
+}
+
 static void write_something(void)
 {
     const uint32_t kind = below(100);
@@ -482,7 +489,7 @@ static void rotate(void)
 
 static void look(uint64_t since)
 {
-    rqc_read *r = g.read[below(2)];
+    rqc_read *r = some_session();
     begin(r);
     check_position(r);
     check_gets(r, g.now, C_GET);
@@ -520,7 +527,7 @@ static rqc_verified verify(void)
 
 static prop_history *history(void)
 {
-    rqc_read *r = g.read[below(2)];
+    rqc_read *r = some_session();
     begin(r);
     prop_history *h = history_take(r, stored_horizon());
     rqc_read_end(r);
@@ -582,6 +589,38 @@ static void rebuild(void)
     history_free(is);
 }
 
+// The shared view has no room for a while. What the owner reads meanwhile is what it would read.
+static void no_room(void)
+{
+    const uint64_t horizon = g.horizon, seq = g.position.seq;
+    rqc_stats s = {.size = sizeof s};
+    prop_history *was = history();
+    engine_lag(g.db, true);
+    g.lagging = true;
+    prop_history *is = history();
+    history_compare(was, is, "read from a spare view");
+    history_free(was);
+    history_free(is);
+    g.horizon = stored_horizon();
+    look(g.position.seq);
+    for (uint32_t n = below(4); n > 0; n--) {
+        const uint64_t since = g.position.seq;
+        write_something();
+        rotate();
+        look(since);
+    }
+    CHECK(C_SPARE,
+          rqc_stats_read(g.db, &s, NULL) == RQC_OK && s.view_lagging && s.spare &&
+              s.position.seq == seq && rqc_position_now(g.db).seq == g.position.seq,
+          "stats: lagging %d, spare %d, position %" PRIu64 " of %" PRIu64, s.view_lagging, s.spare,
+          s.position.seq, s.head);
+    engine_lag(g.db, false);
+    g.lagging = false;
+    g.horizon = g.position.seq == seq ? horizon : stored_horizon();
+    look(g.position.seq);
+    check_stats();
+}
+
 // Others write while nobody has the database open.
 static void absence(void)
 {
@@ -617,6 +656,8 @@ static void one_round(void)
         compact();
     if (below(8) == 0)
         rebuild();
+    if (below(24) == 0)
+        no_room();
 }
 
 static void database(uint64_t seed, unsigned rounds)

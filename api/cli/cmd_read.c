@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Commands that read records.
 #include "api/cli/cli.h"
+#include "api/cli/cursor.h"
 
 #include "record/json.h"
 
@@ -19,25 +20,6 @@ static int parse_until(cli *c, const cli_args *a, int option, int64_t *ret_until
 }
 
 // ---- Pages --------------------------------------------------------------------------------------
-
-// UPDATED.ID of the last record: all that a page needs to go on.
-static int parse_page_cursor(cli *c, const char *text, rqc_page_cursor *ret)
-{
-    char *end;
-    const long long updated = strtoll(text, &end, 10);
-    rqc_page_cursor cursor = {.updated_at = updated, .state = 1};
-    if (end == text || *end != '.' || rqc_id_parse(end + 1, cursor.id) != RQC_OK)
-        return cli_fail(c, RQC_INVALID, "--cursor: %s is not what a page gave as next", text);
-    *ret = cursor;
-    return CLI_OK;
-}
-
-static void page_cursor_text(const rqc_page_cursor *cursor, char ret_text[64])
-{
-    char id[27];
-    rqc_id_format(cursor->id, id);
-    snprintf(ret_text, 64, "%" PRId64 ".%s", cursor->updated_at, id);
-}
 
 // A delta is known by what it overrides; its plain columns mean nothing.
 static rqc_value shown(const rqc_record *r, int field, int override)
@@ -83,12 +65,14 @@ static int page(cli *c, const cli_args *a)
     uint8_t workspace[16];
     int64_t until, limit = 50;
     rqc_page_cursor cursor = RQC_PAGE_CURSOR_INIT;
-    char next[64];
+    char next[CLI_PAGE_CURSOR_TEXT];
     int status = parse_until(c, a, PAGE_UNTIL, &until);
     if (status == CLI_OK && cli_has(a, PAGE_LIMIT))
         status = cli_parse_int(c, "--limit", cli_value(a, PAGE_LIMIT), 0, RQC_PAGE_MAX, &limit);
-    if (status == CLI_OK && cli_has(a, PAGE_CURSOR))
-        status = parse_page_cursor(c, cli_value(a, PAGE_CURSOR), &cursor);
+    if (status == CLI_OK && cli_has(a, PAGE_CURSOR) &&
+        cli_page_cursor_parse(cli_value(a, PAGE_CURSOR), &cursor) != RQC_OK)
+        status = cli_fail(c, RQC_INVALID, "--cursor: %s is not what a page gave as next",
+                          cli_value(a, PAGE_CURSOR));
     if (status == CLI_OK)
         status = cli_begin(c);
     if (status == CLI_OK)
@@ -100,7 +84,7 @@ static int page(cli *c, const cli_args *a)
                                 (uint32_t)limit, &cursor, &list);
     if (rc != RQC_OK)
         return cli_read_failed(c, rc, "page");
-    page_cursor_text(&cursor, next);
+    cli_page_cursor_format(&cursor, next);
     if (c->json) {
         const rqc_position p = rqc_read_position(c->read);
         cli_records(c, list.items, list.n);
@@ -149,37 +133,20 @@ static int count(cli *c, const cli_args *a)
 
 // ---- Changes ------------------------------------------------------------------------------------
 
-// A position, or POSITION/ENTITY/ID/STARTED: a place inside of one.
 static int parse_cursor(cli *c, const char *text, rqc_cursor *ret)
 {
     const rqc_position here = rqc_read_position(c->read);
-    rqc_position p;
-    char head[RQC_POSITION_TEXT];
-    const size_t n = strcspn(text, "/");
-    *ret = (rqc_cursor)RQC_CURSOR_INIT(0);
-    snprintf(head, sizeof head, "%.*s", (int)(n < sizeof head ? n : sizeof head - 1), text);
-    if (n >= sizeof head || rqc_position_parse(head, &here, &p) != RQC_OK)
+    const rqc_err rc = cli_changes_cursor_parse(text, &here, ret);
+    if (rc == RQC_EPOCH_CHANGED)
         return cli_fail(
-            c, RQC_INVALID,
-            "--since: %s is no position (SEQ, TERM@STOREID:SEQ, or what changes gave as next)",
-            text);
-    if (p.seq != 0 && (p.term != here.term || memcmp(p.store_id, here.store_id, 16) != 0))
-        return cli_fail(
-            c, RQC_EPOCH_CHANGED,
+            c, rc,
             "--since: %s belongs to another history of the database; start over with --since 0",
             text);
-    ret->seq = p.seq;
-    if (!text[n])
-        return CLI_OK;
-    char entity[64], id[40];
-    unsigned long long started;
-    int used = 0;
-    if (sscanf(text + n, "/%63[a-z_]/%39[0-9A-Za-z]/%20llu%n", entity, id, &started, &used) != 3 ||
-        text[n + (size_t)used] || rqc_entity_number(entity) == 0 ||
-        rqc_id_parse(id, ret->id) != RQC_OK)
-        return cli_fail(c, RQC_INVALID, "--since: %s is not what changes gave as next", text);
-    ret->entity = (uint8_t)rqc_entity_number(entity);
-    ret->started = started;
+    if (rc != RQC_OK)
+        return cli_fail(
+            c, rc,
+            "--since: %s is no position (SEQ, TERM@STOREID:SEQ, or what changes gave as next)",
+            text);
     return CLI_OK;
 }
 
@@ -222,16 +189,8 @@ void cli_change(cli *c, const rqc_change *change)
 static void changes_end(cli *c, const rqc_cursor *cursor, bool up_to_date)
 {
     const rqc_position here = rqc_read_position(c->read);
-    rqc_position p = here;
-    char position[RQC_POSITION_TEXT], id[27], next[RQC_POSITION_TEXT + 128];
-    p.seq = cursor->seq;
-    rqc_position_format(&p, position);
-    rqc_id_format(cursor->id, id);
-    if (cursor->entity)
-        snprintf(next, sizeof next, "%s/%s/%s/%" PRIu64, position,
-                 rqc_entity_name((rqc_entity)cursor->entity), id, cursor->started);
-    else
-        snprintf(next, sizeof next, "%s", position);
+    char next[CLI_CHANGES_CURSOR_TEXT];
+    cli_changes_cursor_format(&here, cursor, next);
     if (!c->json) {
         printf("%s; next: --since %s\n", up_to_date ? "up to date" : "there is more", next);
         return;

@@ -221,6 +221,7 @@ static int stats(cli *c, const cli_args *a)
             cli_json_uint(c, rows[i].key, rows[i].n);
         cli_json_bool(c, "owner", s.owner != 0);
         cli_json_bool(c, "view_lagging", s.view_lagging != 0);
+        cli_json_bool(c, "spare", s.spare != 0);
         cli_json_key(c, "sidecar");
         c->lost = (sidecar.len > 0 ? rqci_buf_add(&c->line, sidecar.data, sidecar.len)
                                    : rqci_buf_add(&c->line, "null", 4)) != RQC_OK ||
@@ -235,7 +236,9 @@ static int stats(cli *c, const cli_args *a)
     char position[RQC_POSITION_TEXT], text[48];
     rqc_position_format(&s.position, position);
     printf("position %s%s%s\n", position, s.owner ? "" : ", read from the view of another process",
-           s.view_lagging ? ", the view lags behind" : "");
+           s.spare          ? ", the view lags behind: reads come from a spare one"
+           : s.view_lagging ? ", the view lags behind"
+                            : "");
     cli_table t;
     cli_table_init(&t, columns);
     for (size_t i = 0; i < n; i++) {

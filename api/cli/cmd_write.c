@@ -70,14 +70,6 @@ static int put_line(cli *c, rqc_txn *t, uint64_t number, const char *text, size_
                     *rqc_txn_error(t) ? rqc_txn_error(t) : rqc_err_text(rc));
 }
 
-static bool blank(const char *p, size_t n)
-{
-    size_t i = 0;
-    while (i < n && (p[i] == ' ' || p[i] == '\t' || p[i] == '\r'))
-        i++;
-    return i == n;
-}
-
 #define INPUT_BYTES_MAX ((size_t)4 << 30)
 
 // All of it before the database is opened: whatever writes it may be reading that database.
@@ -102,18 +94,15 @@ static int read_input(cli *c, rqci_buf *text)
 
 static int put_all(cli *c, rqc_txn *t, const rqci_buf *input, put_lines *lines)
 {
-    const char *p = (const char *)input->data, *end = p + input->len;
+    rqci_json_lines l;
+    const char *line;
+    size_t n;
     int status = CLI_OK;
-    if (input->len >= 3 && memcmp(p, "\xef\xbb\xbf", 3) == 0)
-        p += 3;
-    for (uint64_t number = 1; status == CLI_OK && p < end; number++) {
-        const char *newline = memchr(p, '\n', (size_t)(end - p));
-        const size_t len = (size_t)((newline ? newline : end) - p);
-        if (!blank(p, len))
-            status = put_line(c, t, number, p, len);
-        if (status == CLI_OK && !blank(p, len) && !put_line_add(lines, number))
+    rqci_json_lines_init(&l, (const char *)input->data, input->len);
+    while (status == CLI_OK && rqci_json_lines_next(&l, &line, &n)) {
+        status = put_line(c, t, l.number, line, n);
+        if (status == CLI_OK && !put_line_add(lines, l.number))
             status = cli_fail(c, RQC_NO_MEMORY, "out of memory; nothing was written");
-        p = newline ? newline + 1 : end;
     }
     return status;
 }

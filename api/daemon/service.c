@@ -340,8 +340,9 @@ static rqc_err stats(answerer *a, const rqci_message *m, rqci_buf *out)
     a->bytes.len = 0;
     add(&a->bytes, "{\"seq\":%" PRIu64 ",\"position\":\"%s\",\"head\":%" PRIu64, db.position.seq,
         position, db.head);
-    add(&a->bytes, ",\"records\":%" PRIu64 ",\"readers\":%u,\"view_lagging\":%s", db.records,
-        db.readers, db.view_lagging ? "true" : "false");
+    add(&a->bytes, ",\"records\":%" PRIu64 ",\"readers\":%u", db.records, db.readers);
+    add(&a->bytes, ",\"view_lagging\":%s,\"spare\":%s", db.view_lagging ? "true" : "false",
+        db.spare ? "true" : "false");
     add(&a->bytes, ",\"streamed\":%" PRIu64 ",\"streams\":%u,\"subscribers\":%" PRIu64, p.seq,
         p.topics, n.subscribers);
     add(&a->bytes, ",\"frames\":%" PRIu64 ",\"gap_frames\":%" PRIu64 ",\"bookmarks\":%" PRIu64,

@@ -117,7 +117,7 @@ class CStats(Structure):
                 ("tombstones", c_uint64), ("db_bytes", c_uint64), ("wal_bytes", c_uint64),
                 ("view_bytes", c_uint64), ("view_map_bytes", c_uint64), ("generation", c_uint64),
                 ("readers", c_uint32), ("owner", c_int), ("view_lagging", c_int),
-                ("unmirrored", c_uint64)]
+                ("unmirrored", c_uint64), ("spare", c_int)]
 
 
 # name: result, arguments

@@ -403,7 +403,7 @@ class Database:
             check(lib.rqc_stats_read(p, byref(s), byref(error)), error.text)
         found = {name: getattr(s, name) for name, _ in s._fields_ if name != "size"}
         return {**found, "position": position_of(s.position), "owner": bool(s.owner),
-                "view_lagging": bool(s.view_lagging)}
+                "view_lagging": bool(s.view_lagging), "spare": bool(s.spare)}
 
     def verify(self, repair: bool = False) -> Verified:
         """Compares every row with the view."""

@@ -8,8 +8,17 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+// Something does not hold: a finding.
+_Noreturn static inline void fuzz_broken(const char *what, const char *detail)
+{
+    fprintf(stderr, "%s: %s\n", what, detail);
+    abort();
+}
 
 // Reads the text as a file of this format, twice. Ends the program where a row could not be stored,
 // comes before its owner, a warning is no line of text, or the second reading differs.

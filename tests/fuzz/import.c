@@ -5,7 +5,6 @@
 #include "base/utf8.h"
 #include "record/schema.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,12 +16,6 @@ typedef struct reading {
     size_t n, cap;
     uint64_t records, warnings;
 } reading;
-
-static void broken(const char *what, const char *detail)
-{
-    fprintf(stderr, "%s: %s\n", what, detail);
-    abort();
-}
 
 static void remember(reading *x, const uint8_t id[16])
 {
@@ -53,7 +46,7 @@ static rqc_err add(void *ctx, rqc_entity entity, const uint8_t id[16], const rqc
     memcpy(checked, row, e->nfields * sizeof *row);
     checked[0] = rqc_id(id);
     if (rqci_row_check(e, checked, false, &err) != RQC_OK)
-        broken("a row that no table can hold", err.text);
+        fuzz_broken("a row that no table can hold", err.text);
     rqci_hasher_add(&x->hasher, e->table, strlen(e->table));
     rqci_hasher_add(&x->hasher, id, 16);
     for (int i = 1; i < e->nfields; i++) {
@@ -65,7 +58,7 @@ static rqc_err add(void *ctx, rqc_entity entity, const uint8_t id[16], const rqc
         else if (v->type != RQC_ABSENT && v->type != RQC_NULL)
             rqci_hasher_add(&x->hasher, &v->u, sizeof v->u);
         if (v->type == RQC_ID && i != RQC_FILES_CONTENT_ID && !known(x, v->p))
-            broken("a row before what it points to", e->fields[i].name);
+            fuzz_broken("a row before what it points to", e->fields[i].name);
     }
     if (entity == RQC_FILES || entity == RQC_HTTP || entity == RQC_HTTP_RESPONSE)
         remember(x, id);
@@ -79,10 +72,10 @@ static void warn(void *ctx, const char *text)
     const size_t n = strlen(text);
     x->warnings++;
     if (n == 0 || !rqci_utf8_valid(text, n))
-        broken("a warning that is no text", text);
+        fuzz_broken("a warning that is no text", text);
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            broken("a warning of several lines", text);
+            fuzz_broken("a warning of several lines", text);
 }
 
 static rqc_err read_once(const uint8_t *data, size_t size, rqci_import_format format,
@@ -106,11 +99,11 @@ static rqc_err read_once(const uint8_t *data, size_t size, rqci_import_format fo
         rc = rqci_import_run(m, workspace, NOW, &sink, &counts, &err);
     }
     if (rc == RQC_OK && (counts.records != x.records || counts.warnings != x.warnings))
-        broken("counts are wrong", "");
+        fuzz_broken("counts are wrong", "");
     if (rc != RQC_OK && rc != RQC_INVALID && rc != RQC_TOO_LARGE && rc != RQC_NO_MEMORY)
-        broken("an error of another kind", rqc_err_text(rc));
+        fuzz_broken("an error of another kind", rqc_err_text(rc));
     if (rc != RQC_OK && !*err.text && rc != RQC_NO_MEMORY)
-        broken("an error without a word", rqc_err_text(rc));
+        fuzz_broken("an error without a word", rqc_err_text(rc));
     rqci_import_free(m);
     free(text);
     free(x.owners);
@@ -124,8 +117,8 @@ void fuzz_import(const uint8_t *data, size_t size, rqci_import_format format)
     uint8_t one[16], two[16];
     rqci_errbuf err = {""};
     if (rqci_import_detect((const char *)data, size, &err) == RQCI_IMPORT_UNKNOWN && !*err.text)
-        broken("an unknown format without a word", "");
+        fuzz_broken("an unknown format without a word", "");
     const rqc_err first = read_once(data, size, format, one);
     if (read_once(data, size, format, two) != first || memcmp(one, two, 16) != 0)
-        broken("a second reading differs", "");
+        fuzz_broken("a second reading differs", "");
 }
