@@ -37,7 +37,9 @@ int rqci_wal_noted(void *store, sqlite3 *db, const char *name, int frames)
 {
     (void)db;
     (void)name;
-    ((rqci_store *)store)->wal_frames = (uint64_t)frames;
+    rqci_store *s = store;
+    s->wal_frames = (uint64_t)frames;
+    s->wal_foreign = false;
     return SQLITE_OK;
 }
 
@@ -47,12 +49,12 @@ static uint64_t file_bytes(const rqci_store *s)
     return stat(s->wal_path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
-// Of the file no more counts than what the last commit of ours left behind, unless others made it
-// longer.
+// Of the file no more counts than what the last commit of ours left behind, unless others committed
+// since, or made it longer.
 static uint64_t wal_bytes(const rqci_store *s)
 {
     const uint64_t size = file_bytes(s), used = s->wal_frames * s->frame_bytes;
-    return size > used && size < WAL_LIMIT + WAL_MORE ? used : size;
+    return size > used && !s->wal_foreign && size < WAL_LIMIT + WAL_MORE ? used : size;
 }
 
 // The methods of the -wal's file, with a truncation of ours.
@@ -97,13 +99,14 @@ static int truncate_log(rqci_store *s, bool keep)
 bool rqci_checkpoint(rqci_store *s, bool keep)
 {
     sqlite3_busy_timeout(s->db, WAIT_MS);
-    const int rc = truncate_log(s, keep && free_bytes(s) >= 4 * WAL_LIMIT &&
+    const int rc = truncate_log(s, keep && !s->wal_foreign && free_bytes(s) >= 4 * WAL_LIMIT &&
                                        file_bytes(s) < WAL_LIMIT + WAL_MORE);
     sqlite3_busy_timeout(s->db, s->busy_ms);
     rqci_side_flush(s->side_fd);
     if (rc == SQLITE_OK) {
         s->ckpt_from = 0;
         s->wal_frames = 0;
+        s->wal_foreign = false;
         pthread_mutex_lock(&s->mu);
         s->n_checkpoints++;
         pthread_mutex_unlock(&s->mu);

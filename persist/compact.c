@@ -83,13 +83,15 @@ static rqc_err delete_call(rqci_store *s, void *arg, rqci_errbuf *err)
         sqlite3_reset(st);
     }
     sqlite3_finalize(st);
+    (void)rqci_foreign_commits(s);
     if (!e)
         e = rqci_db_exec(s->db, "COMMIT", err);
     if (e) {
         rqci_store_rollback(s);
         return e;
     }
-    s->wal_used = true;
+    rqci_sync_foreign(s);
+    rqci_wal_touched(s);
     rqci_history_reached(s, head);
     if (c->move_horizon) {
         pthread_mutex_lock(&s->mu);

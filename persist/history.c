@@ -303,6 +303,8 @@ static rqc_err attend(rqci_store *s, bool starting, bool create, rqci_errbuf *er
         e = rqci_db_int(s->db, "PRAGMA schema_version", &l.shape.version, err);
     if (!e)
         e = commit(s, err);
+    if (!e && l.head > atomic_load(&s->durable_head)) // a commit that wrote nothing syncs nothing
+        e = rqci_db_sync(s->db, err);
     if (e)
         return e;
     adopt(s, &l);

@@ -274,6 +274,8 @@ struct rqci_store {
     sqlite3_stmt *version, *data_version, *nonce, *head_stmt, *facts_stmt;
     sqlite3_stmt *key_find, *key_add;
     int64_t seen_data_version;
+    bool unsynced;    // others committed since the last sync of both files
+    bool wal_foreign; // and since our last commit: wal_frames is not all
     int side_fd;
     rqci_side side;   // as last written
     rqci_facts facts; // as committed; others read it under `mu`
@@ -294,6 +296,8 @@ struct rqci_store {
     bool sleeps_long; // the writer thread, until it is woken
     bool ready;       // opened completely
     pthread_t thread;
+    uint64_t n_touched, idle_touched; // writes to the -wal; how many when idle_until was set
+    struct timespec idle_until;       // the writer thread's: empty the -wal then
     uint64_t n_groups, n_jobs, n_failed, n_checkpoints;
 
     _Atomic uint64_t durable_head; // everything up to here is on the disk
@@ -329,6 +333,14 @@ void *rqci_writer_main(void *store);
 // Runs fn on the writer thread and waits. RQC_CLOSED, RQC_READ_ONLY.
 rqc_err rqci_writer_call(rqci_store *s, rqc_err (*fn)(rqci_store *s, void *arg, rqci_errbuf *err),
                          void *arg, rqci_errbuf *err);
+// Inside a transaction of ours nobody else can commit. True when another connection committed since
+// the last call.
+bool rqci_foreign_commits(rqci_store *s);
+// Our FULL commit made all of the -wal durable. What another connection moved into the database
+// file before may not be: this waits for both files when there may be such a thing. Failures are
+// logged.
+void rqci_sync_foreign(rqci_store *s);
+void rqci_wal_touched(rqci_store *s); // there is something in the -wal, from now
 void rqci_store_rollback(
     rqci_store *s); // ends an open transaction of the writer, whatever it takes
 bool rqci_checkpoint_due(const rqci_store *s); // the -wal has grown large

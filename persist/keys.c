@@ -216,13 +216,15 @@ static rqc_err delete_call(rqci_store *s, void *arg, rqci_errbuf *err)
         e = rc == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(s->db, rc, "reqcast_keys", err);
         sqlite3_finalize(st);
     }
+    (void)rqci_foreign_commits(s);
     if (!e)
         e = rqci_db_exec(s->db, "COMMIT", err);
     if (e) {
         rqci_store_rollback(s);
         return e;
     }
-    s->wal_used = true;
+    rqci_sync_foreign(s);
+    rqci_wal_touched(s);
     rqci_history_reached(s, head);
     return RQC_OK;
 }

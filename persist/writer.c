@@ -41,16 +41,34 @@ static rqc_err step(rqci_store *s, const char *sql, sqlite3_stmt **stmt, rqci_er
     return e;
 }
 
-// True when another connection committed since the last call; inside a transaction of ours nobody
-// else can.
-static bool foreign_commits(rqci_store *s)
+bool rqci_foreign_commits(rqci_store *s)
 {
     int64_t v;
     if (rqci_db_int_kept(s->db, "PRAGMA data_version", &s->data_version, &v, NULL))
-        return true;
+        return s->unsynced = s->wal_foreign = true;
     const bool changed = v != s->seen_data_version;
     s->seen_data_version = v;
+    s->unsynced = s->unsynced || changed;
+    s->wal_foreign = s->wal_foreign || changed;
     return changed;
+}
+
+void rqci_sync_foreign(rqci_store *s)
+{
+    rqci_errbuf err = {{0}};
+    if (!s->unsynced)
+        return;
+    s->unsynced = rqci_db_sync(s->db, &err) != RQC_OK;
+    if (s->unsynced)
+        rqci_logf(&s->log, RQCI_ERROR, "%s: %s", s->path, err.text);
+}
+
+void rqci_wal_touched(rqci_store *s)
+{
+    s->wal_used = true;
+    pthread_mutex_lock(&s->mu);
+    s->n_touched++;
+    pthread_mutex_unlock(&s->mu);
 }
 
 // ---- One group ----
@@ -175,7 +193,7 @@ static outcome try_group(rqci_store *s, rqci_job *first, bool singly, uint64_t *
         fail_all(first, e, &err);
         return FAILED;
     }
-    const bool foreign = foreign_commits(s);
+    (void)rqci_foreign_commits(s);
     s->sql.rows_failed = false;
     for (rqci_job *j = first; j; j = j->next) {
         clear_job(j);
@@ -203,8 +221,7 @@ static outcome try_group(rqci_store *s, rqci_job *first, bool singly, uint64_t *
     }
     // Our FULL commit made all of the -wal durable. What another connection moved into the database
     // file before may not be.
-    if (foreign && rqci_db_sync(s->db, &err))
-        rqci_logf(&s->log, RQCI_ERROR, "%s: %s", s->path, err.text);
+    rqci_sync_foreign(s);
     rqci_history_reached(s, head);
     *ret_head = head;
     return DONE;
@@ -251,7 +268,7 @@ static void run_group(rqci_store *s, rqci_job *first)
     }
     bool visible = false;
     if (any) {
-        s->wal_used = true;
+        rqci_wal_touched(s);
         visible = !s->committed || s->committed(s->ctx, head) == RQC_OK;
     }
     finish(s, first, visible);
@@ -265,18 +282,21 @@ static rqc_err sync_call(rqci_store *s, void *arg, rqci_errbuf *err)
     (void)arg;
     bool known;
     uint64_t head;
-    const bool foreign = foreign_commits(s);
+    const bool foreign = rqci_foreign_commits(s);
     rqc_err e = rqci_history_check(s, &known, &head, err);
     if (!e && !known) {
         e = rqci_history_begin(s, &head, err);
         rqci_store_rollback(s);
     }
-    if (!e && head > atomic_load(&s->durable_head))
+    if (!e && head > atomic_load(&s->durable_head)) {
         e = rqci_db_sync(s->db, err);
+        s->unsynced = s->unsynced && e;
+    }
     if (e)
         return e;
     rqci_history_reached(s, head);
-    s->wal_used = s->wal_used || foreign;
+    if (foreign)
+        rqci_wal_touched(s);
     return s->committed ? s->committed(s->ctx, head) : RQC_OK;
 }
 
@@ -304,9 +324,12 @@ rqc_err rqci_writer_call(rqci_store *s, rqc_err (*fn)(rqci_store *s, void *arg, 
         s->calls = &call;
     s->calls_last = &call;
     pthread_cond_signal(&s->wake);
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     while (!call.done)
         pthread_cond_wait(&s->called, &s->mu);
     pthread_mutex_unlock(&s->mu);
+    pthread_setcancelstate(cancel, &cancel);
     return call.result;
 }
 
@@ -331,21 +354,20 @@ static bool has_work(const rqci_store *s)
 }
 
 // Waits for work and the turn; with something in the -wal not for ever. False when nobody wrote for
-// IDLE_MS.
+// IDLE_MS, whatever else was asked for meanwhile.
 static bool wait_for_work(rqci_store *s)
 {
-    struct timespec until = idle_end();
-    uint64_t groups = s->n_groups;
     while (s->turn_taken || !has_work(s)) {
-        s->sleeps_long = !s->wal_used;
-        if (s->sleeps_long) {
-            pthread_cond_wait(&s->wake, &s->mu);
-        } else if (pthread_cond_timedwait(&s->wake, &s->mu, &until) == ETIMEDOUT) {
-            if (!s->turn_taken && !has_work(s) && groups == s->n_groups)
-                return false;
-            until = idle_end();
-            groups = s->n_groups;
+        if (s->idle_touched != s->n_touched) {
+            s->idle_touched = s->n_touched;
+            s->idle_until = idle_end();
         }
+        s->sleeps_long = !s->wal_used;
+        if (s->sleeps_long)
+            pthread_cond_wait(&s->wake, &s->mu);
+        else if (pthread_cond_timedwait(&s->wake, &s->mu, &s->idle_until) == ETIMEDOUT &&
+                 !s->turn_taken && !has_work(s) && s->idle_touched == s->n_touched)
+            return false;
     }
     return true;
 }
@@ -394,8 +416,10 @@ void *rqci_writer_main(void *store)
         pthread_mutex_unlock(&s->mu);
         if (end)
             return NULL;
-        if (!work)
-            s->wal_used = !rqci_checkpoint(s, false);
+        if (!work && !rqci_checkpoint(s, false))
+            rqci_wal_touched(s); // a reader is in the way: again in a while
+        else if (!work)
+            s->wal_used = false;
         run_calls(s, calls);
         if (group)
             run_group(s, group);
@@ -508,6 +532,7 @@ static bool run_here(rqci_store *s, rqci_job *job)
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     hold_limit_signal(&old, &pending);
     job->next = NULL;
+    clear_job(job);
     job->done = nobody_waits;
     run_group(s, job);
     end_turn(s);
@@ -516,7 +541,7 @@ static bool run_here(rqci_store *s, rqci_job *job)
     return true;
 }
 
-rqc_err rqci_store_run(rqci_store *s, rqci_job *job)
+static rqc_err run(rqci_store *s, rqci_job *job)
 {
     if (run_here(s, job))
         return job->err;
@@ -532,4 +557,13 @@ rqc_err rqci_store_run(rqci_store *s, rqci_job *job)
     pthread_mutex_destroy(&w.mu);
     job->ctx = NULL;
     return e ? e : job->err;
+}
+
+rqc_err rqci_store_run(rqci_store *s, rqci_job *job)
+{
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    const rqc_err e = run(s, job);
+    pthread_setcancelstate(cancel, &cancel);
+    return e;
 }
