@@ -2,6 +2,8 @@
 // What is ours in a database of an application.
 #include "api/engine.h"
 
+#include "base/xfsz.h"
+
 typedef struct listener {
     void (*fn)(void *ctx, const rqc_part *p);
     void *ctx;
@@ -29,6 +31,8 @@ rqc_err rqc_capture_remove(const char *path, void (*fn)(void *ctx, const rqc_par
 {
     rqci_errbuf detail = {""};
     listener l = {fn, ctx};
+    const rqci_xfsz limit = rqci_xfsz_hold();
     const rqc_err rc = rqci_store_detach(path, pass_on, &l, rqci_view_forget, &detail);
+    rqci_xfsz_drop(&limit);
     return rc == RQC_OK ? RQC_OK : rqci_report(err, rc, &detail);
 }

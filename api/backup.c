@@ -2,6 +2,8 @@
 // Backup and restore.
 #include "api/engine.h"
 
+#include "base/xfsz.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -24,7 +26,9 @@ rqc_err rqc_backup(rqc_db *db, const char *path, int replace,
         return rqci_report(err, RQC_CLOSED, NULL);
     const rqci_progress p = {progress, ctx};
     rqci_copied c;
+    const rqci_xfsz limit = rqci_xfsz_hold();
     const rqc_err rc = rqci_store_backup(db->path, !db->owner, path, replace != 0, &p, &c, &detail);
+    rqci_xfsz_drop(&limit);
     if (rc != RQC_OK)
         return rqci_report(err, rc, &detail);
     if (ret_copied)
@@ -39,7 +43,9 @@ rqc_err rqc_restore(const char *path, const char *from,
     rqci_errbuf detail = {""};
     const rqci_progress p = {progress, ctx};
     rqci_copied c;
+    const rqci_xfsz limit = rqci_xfsz_hold();
     const rqc_err rc = rqci_store_restore(path, from, &p, &c, &detail);
+    rqci_xfsz_drop(&limit);
     if (rc != RQC_OK)
         return rqci_report(err, rc, &detail);
     if (ret_copied)

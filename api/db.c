@@ -2,6 +2,8 @@
 // Opening, attaching, closing.
 #include "api/engine.h"
 
+#include "base/xfsz.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -291,6 +293,25 @@ static rqc_err open_view(rqc_db *db, const rqc_options *o, rqci_errbuf *err)
     return mirror_ref_new(db, dir, err);
 }
 
+static rqc_err open_owner(rqc_db *db, const rqc_options *o, rqci_errbuf *err)
+{
+    const rqci_store_options s = {.create = o->create != 0,
+                                  .retain = o->retain,
+                                  .log = db->log,
+                                  .committed = rqci_committed,
+                                  .ctx = db};
+    rqc_err rc = rqci_store_open(db->path, &s, &db->store, err);
+    if (rc == RQC_OK)
+        rc = open_view(db, o, err);
+    if (rc == RQC_OK) {
+        rqci_view_no_progress(db->view); // the caller's context is for the time of rqc_open
+        rc = rqci_store_start(db->store, err);
+    }
+    if (rc == RQC_OK)
+        rc = rqci_keeper_start(db, err);
+    return rc;
+}
+
 rqc_err rqc_open(const char *path, const rqc_options *opt, rqc_db **ret_db, rqc_error *err)
 {
     rqci_errbuf detail = {""};
@@ -301,22 +322,13 @@ rqc_err rqc_open(const char *path, const rqc_options *opt, rqc_db **ret_db, rqc_
         rc = db_new(path, &o, true, &db, &detail);
     if (rc != RQC_OK)
         return rqci_report(err, rc, &detail);
-    const rqci_store_options s = {.create = o.create != 0,
-                                  .retain = o.retain,
-                                  .log = db->log,
-                                  .committed = rqci_committed,
-                                  .ctx = db};
-    rc = rqci_store_open(db->path, &s, &db->store, &detail);
-    if (rc == RQC_OK)
-        rc = open_view(db, &o, &detail);
-    if (rc == RQC_OK)
-        rc = rqci_store_start(db->store, &detail);
-    if (rc == RQC_OK)
-        rc = rqci_keeper_start(db, &detail);
-    if (rc != RQC_OK) {
+    const rqci_xfsz limit = rqci_xfsz_hold();
+    rc = open_owner(db, &o, &detail);
+    if (rc != RQC_OK)
         rqc_close(db);
+    rqci_xfsz_drop(&limit);
+    if (rc != RQC_OK)
         return rqci_report(err, rc, &detail);
-    }
     *ret_db = db;
     return RQC_OK;
 }
@@ -349,6 +361,7 @@ void rqc_close(rqc_db *db)
     // The threads and locks of the parent do not exist in a child: all it could do here is harm.
     if (!db || rqci_forked(db))
         return;
+    const rqci_xfsz limit = rqci_xfsz_hold();
     rqci_watching_stop(db);
     rqci_keeper_stop(db);
     rqci_errands_end(db);
@@ -371,6 +384,7 @@ void rqc_close(rqc_db *db)
     pthread_cond_destroy(&db->errands.wake);
     free(db->path);
     free(db);
+    rqci_xfsz_drop(&limit);
 }
 
 rqc_err rqc_sync(rqc_db *db, rqc_error *err)

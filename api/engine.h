@@ -2,7 +2,8 @@
 // The engine joins the rooms: the store (truth), the view that follows it, and the sessions that
 // read the view.
 //
-//   rqc_commit ─► store (writer thread) ─► committed(): view apply ─► done ─► rqc_commit returns
+//   rqc_commit ─► store (this thread, or the writer thread) ─► committed(): view apply ─► done ─►
+//   rqc_commit returns
 //   keeper thread, once a second: clears dead readers, retries a view that lags, compacts the log
 //
 // Locks, in the order in which they may be taken:
@@ -209,7 +210,7 @@ rqc_err rqci_remote_stats(const char *url, rqci_buf *out, rqci_errbuf *err);
 // The database's file with symbolic links resolved; one that does not exist yet: its directory's.
 rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf *err);
 // Directory of the view, its parent made and checked. view_dir NULL: /dev/shm, where it is large
-// enough, else beside the database. `small` forces the latter.
+// enough, else beside the database. `beside` forces the latter.
 rqc_err rqci_view_dir(const char *db_path, const char *view_dir, bool beside, const rqci_log *log,
                       char ret_dir[RQCI_PATH_MAX], rqci_errbuf *err);
 // Directory of the owner's spare view, beside the database; made and checked.

@@ -122,6 +122,21 @@ static void forget_keys(rqc_db *db)
                   detail.text);
 }
 
+// True when somebody took the view's files away, and it has to be built again.
+static bool look_after_view(rqc_db *db)
+{
+    rqci_errbuf detail = {""};
+    pthread_mutex_lock(&db->apply);
+    rqci_view_tidy(db->view);
+    const bool lost = rqci_view_lost(db->view);
+    const rqc_err rc = lost ? rqci_view_remake(db->view, &detail) : RQC_OK;
+    pthread_mutex_unlock(&db->apply);
+    if (lost)
+        rqci_logf(&db->log, RQCI_WARN, "the view's files are gone, it is built again%s%s",
+                  rc != RQC_OK ? ": " : "", detail.text);
+    return lost && rc == RQC_OK;
+}
+
 static void *keep_house(void *arg)
 {
     rqc_db *db = arg;
@@ -136,10 +151,7 @@ static void *keep_house(void *arg)
         pthread_mutex_unlock(&db->lock);
         if (stop)
             return NULL;
-        pthread_mutex_lock(&db->apply);
-        rqci_view_tidy(db->view);
-        pthread_mutex_unlock(&db->apply);
-        if (atomic_load(&db->lagging))
+        if (look_after_view(db) || atomic_load(&db->lagging))
             (void)rqci_committed(db, 0);
         compact(db);
         forget_keys(db);

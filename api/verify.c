@@ -2,6 +2,8 @@
 // The view against the database, at one position, down to the record; and the digests recomputed.
 #include "api/engine.h"
 
+#include "base/xfsz.h"
+
 #include "base/bytes.h"
 #include "base/id.h"
 
@@ -348,9 +350,11 @@ rqc_err rqc_verify(rqc_db *db, int repair, void (*fn)(void *ctx, const rqc_diffe
     if (!db->owner)
         (void)rqci_mirror_find(db, NULL);
     rqci_verifying v = {.fn = fn, .ctx = ctx};
+    const rqci_xfsz limit = rqci_xfsz_hold();
     rqc_err rc = verify(db, &v, &detail);
     if (rc == RQC_OK && repair && v.result.differences > 0)
         rc = repair_view(db, &detail);
+    rqci_xfsz_drop(&limit);
     if (rc != RQC_OK)
         return rqci_report(err, rc, &detail);
     if (ret_verified)

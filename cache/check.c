@@ -4,6 +4,7 @@
 #include "cache/internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -434,7 +435,7 @@ static void check_and_tell(const char *path, int fd)
 bool rqci_check_in_child(const char *gen_path, const rqci_log *log)
 {
     int fds[2];
-    if (pipe(fds) != 0)
+    if (pipe2(fds, O_CLOEXEC) != 0)
         return false;
     const pid_t pid = fork();
     if (pid == 0) {

@@ -9,18 +9,7 @@
 
 #include <stdbool.h>
 
-// The databases of an environment, in the order of their handles.
-//   id      id(16) entity(1) → place of the record (below), unless it is a request
-//   request id(16) → place of a request, and a copy of its record
-//   http    ws(4) class(1) time(8) ~id(16) → packed record of a request
-//   kids    owner(16) entity(1) 0x01 last-id(16), or 0x02 for the last chunk → packed records of
-//           one owner, back to back, by id
-//   delta   parent(16) time(8) ~id(16) → deltas of a request: ws(4) class(1), a copy of the record
-//   method  ws(4) class(1) method(8, cut or zero padded) time(8) ~id(16) → nothing
-//   seq     ws(4) seq(8) entity(1) id(16) → where the record lies, or tombstone (below)
-//   tomb    id(16) entity(1) ws(4) → seq(8) of the tombstone
-//   ws      "state" → rqci_meta · 'i' id(16) → number(4) · 'n' number(4) → counters · 'd' number(4)
-//   day(8) → counts bucket  number(4) part(1) → 16 bucket digests
+// The databases of an environment, in the order of their handles. docs/view.md has their content.
 enum rqci_dbi {
     RQCI_DB_ID,
     RQCI_DB_REQUEST,

@@ -176,6 +176,10 @@ static rqc_err move(rqci_reader *r, rqci_errbuf *err)
     for (int i = 0; i < MOVE_TRIES && rc == RQC_UNAVAILABLE; i++) {
         const rqci_control *c = atomic_load_explicit(&r->mirror->control, memory_order_acquire);
         const uint64_t generation = atomic_load_explicit(&c->generation, memory_order_acquire);
+        if (generation == 0 && i == 0) {
+            look_again(r->mirror); // the owner may have made the page anew
+            continue;
+        }
         if (generation == 0) {
             rc = rqci_fail(err, RQC_UNAVAILABLE, "%s: the view is being built", r->mirror->dir);
             break;

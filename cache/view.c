@@ -27,7 +27,8 @@ struct rqci_view {
     uint32_t term;
     uint8_t boot[16];
     rqci_control *control;
-    rqci_env *env; // NULL: no usable view
+    struct stat page; // of the control page, to know it again
+    rqci_env *env;    // NULL: no usable view
     uint64_t generation;
     uint64_t dropped; // highest generation that was given up: its number is not used again
     uint64_t seq;
@@ -183,6 +184,19 @@ static void show(const rqci_view *v)
     rqci_control_show(v->control, &s);
 }
 
+// The page of the directory, made anew where it is missing.
+static rqc_err take_page(rqci_view *v, rqci_control **ret_control, rqci_errbuf *err)
+{
+    char path[PATH_BYTES + 16];
+    rqc_err rc = make_dir(v->dir, err);
+    if (rc == RQC_OK)
+        rc = rqci_control_map(v->dir, true, ret_control, err);
+    snprintf(path, sizeof path, "%s/control", v->dir);
+    if (rc == RQC_OK && stat(path, &v->page) != 0)
+        memset(&v->page, 0, sizeof v->page); // gone again: the next look finds out
+    return rc;
+}
+
 rqc_err rqci_view_open(const rqci_view_options *opt, const rqci_source_state *identity,
                        rqci_view **ret_view, rqci_errbuf *err)
 {
@@ -195,9 +209,7 @@ rqc_err rqci_view_open(const rqci_view_options *opt, const rqci_source_state *id
     v->opt.dir = v->dir;
     memcpy(v->store_id, identity->store_id, 16);
     v->term = identity->term;
-    rqc_err rc = make_dir(v->dir, err);
-    if (rc == RQC_OK)
-        rc = rqci_control_map(v->dir, true, &v->control, err);
+    rqc_err rc = take_page(v, &v->control, err);
     if (rc == RQC_OK)
         rc = rqci_boot_id(v->boot, err);
     if (rc != RQC_OK) {
@@ -216,6 +228,11 @@ rqc_err rqci_view_open(const rqci_view_options *opt, const rqci_source_state *id
     show(v);
     *ret_view = v;
     return RQC_OK;
+}
+
+void rqci_view_no_progress(rqci_view *v)
+{
+    v->opt.progress = NULL;
 }
 
 static void drop_lookup(rqci_view *v)
@@ -439,6 +456,38 @@ void rqci_view_drop(rqci_view *v)
     v->generation = v->seq = 0;
     show(v);
     sweep(v, 0, true);
+}
+
+static bool same_file(const char *dir, const char *name, dev_t dev, ino_t ino)
+{
+    char path[PATH_BYTES + 32];
+    struct stat st;
+    const int n = snprintf(path, sizeof path, "%s/%s", dir, name);
+    return n > 0 && (size_t)n < sizeof path && stat(path, &st) == 0 && st.st_dev == dev &&
+           st.st_ino == ino;
+}
+
+bool rqci_view_lost(const rqci_view *v)
+{
+    char path[PATH_BYTES];
+    return !same_file(v->dir, "control", v->page.st_dev, v->page.st_ino) ||
+           (v->env != NULL && (gen_path(v, v->generation, path, NULL) != RQC_OK ||
+                               !same_file(path, "data.mdb", v->env->dev, v->env->ino)));
+}
+
+rqc_err rqci_view_remake(rqci_view *v, rqci_errbuf *err)
+{
+    rqci_control *c;
+    const rqc_err rc = take_page(v, &c, err);
+    if (rc != RQC_OK)
+        return rc;
+    rqci_view_drop(v); // tells those who look at the old page
+    rqci_control_unmap(v->control);
+    v->control = c;
+    memcpy(c->boot, v->boot, 16);
+    atomic_store(&c->state, RQCI_CONTROL_OPEN);
+    show(v);
+    return RQC_OK;
 }
 
 // True when a deleted owner still has orphans.

@@ -41,6 +41,8 @@ typedef struct rqci_view_options {
 // RQC_NO_MEMORY.
 rqc_err rqci_view_open(const rqci_view_options *opt, const rqci_source_state *identity,
                        rqci_view **ret_view, rqci_errbuf *err);
+// Ends the calls of opt->progress.
+void rqci_view_no_progress(rqci_view *v);
 
 // Brings the view to the source's head: applies the log rows behind its position in one LMDB
 // transaction, or rebuilds when it has none, when it is too far behind, or when the source's
@@ -55,6 +57,11 @@ rqc_err rqci_view_rebuild(rqci_view *v, const rqci_source *src, uint64_t *ret_se
 // Gives up what it holds, files too: there is no view until the next rqci_view_apply, which builds
 // one. Sessions that have the old one open keep it.
 void rqci_view_drop(rqci_view *v);
+
+// True when somebody removed or replaced the files that are shown.
+bool rqci_view_lost(const rqci_view *v);
+// Makes directory and control page anew, without a view until the next rqci_view_apply.
+rqc_err rqci_view_remake(rqci_view *v, rqci_errbuf *err);
 
 // For compaction: true when this log row (seq ≤ the horizon) is still needed: it is the newest of
 // its record, or the newest arrival of a request. Reads the view's newest state; owner's thread

@@ -3,10 +3,10 @@
 // at work does its own job at once, which spares two changes of threads; otherwise the writer
 // thread, which takes all jobs that wait and makes one transaction of them, so that one wait for
 // the disk serves all.
+#include "base/xfsz.h"
 #include "persist/internal.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -497,46 +497,22 @@ static void nobody_waits(rqci_job *job)
     (void)job;
 }
 
-// To write behind a limit of the file size is an error for us, and SIGXFSZ for the thread that does
-// it: the writer thread has all signals blocked, a caller must not find it.
-static void hold_limit_signal(sigset_t *ret_old, bool *ret_pending)
-{
-    sigset_t only, pending;
-    sigemptyset(&only);
-    sigaddset(&only, SIGXFSZ);
-    pthread_sigmask(SIG_BLOCK, &only, ret_old);
-    *ret_pending = sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 1;
-}
-
-static void drop_limit_signal(const sigset_t *old, bool pending)
-{
-    static const struct timespec none;
-    sigset_t only;
-    sigemptyset(&only);
-    sigaddset(&only, SIGXFSZ);
-    if (!pending)
-        (void)sigtimedwait(&only, NULL, &none);
-    pthread_sigmask(SIG_SETMASK, old, NULL);
-}
-
 // The job by the calling thread, when nobody else writes.
 static bool run_here(rqci_store *s, rqci_job *job)
 {
     int cancel;
-    sigset_t old;
-    bool pending;
     if (s->read_only || atomic_load(&s->lock.forked) || job->nwrites > RQCI_JOB_WRITES_MAX ||
         !take_turn(s))
         return false;
     // A thread that is cancelled in here would keep the turn.
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    hold_limit_signal(&old, &pending);
+    const rqci_xfsz limit = rqci_xfsz_hold();
     job->next = NULL;
     clear_job(job);
     job->done = nobody_waits;
     run_group(s, job);
     end_turn(s);
-    drop_limit_signal(&old, pending);
+    rqci_xfsz_drop(&limit);
     pthread_setcancelstate(cancel, &cancel);
     return true;
 }
