@@ -41,15 +41,16 @@ rqc_err rqci_dir_sync(const char *path, rqci_errbuf *err)
     return e;
 }
 
-bool rqci_file_beside(const char *path, const char *suffix)
+rqc_err rqci_file_beside(const char *path, const char *suffix, bool *ret_there, rqci_errbuf *err)
 {
     char *name;
     struct stat st;
     if (asprintf(&name, "%s%s", path, suffix) < 0)
-        return true;
-    const bool there = lstat(name, &st) == 0;
+        return RQC_NO_MEMORY;
+    *ret_there = lstat(name, &st) == 0;
+    const rqc_err e = *ret_there || errno == ENOENT ? RQC_OK : rqci_file_failed(name, err);
     free(name);
-    return there;
+    return e;
 }
 
 // *ret_again: somebody else finished or gave up the file between our open and our lock.
