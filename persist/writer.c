@@ -19,10 +19,19 @@ typedef enum outcome {
 
 // ---- Transactions ----
 
+rqc_err rqci_store_rollback_ready(rqci_store *s, rqci_errbuf *err)
+{
+    return s->rollback ? RQC_OK : rqci_db_prepare(s->db, "ROLLBACK", true, &s->rollback, err);
+}
+
 void rqci_store_rollback(rqci_store *s)
 {
-    if (s->db && !sqlite3_get_autocommit(s->db))
-        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    if (!s->db || sqlite3_get_autocommit(s->db))
+        return;
+    if (rqci_store_rollback_ready(s, NULL))
+        return;
+    (void)sqlite3_step(s->rollback);
+    sqlite3_reset(s->rollback);
 }
 
 static rqc_err step(rqci_store *s, const char *sql, sqlite3_stmt **stmt, rqci_errbuf *err)
@@ -320,8 +329,10 @@ static bool wait_for_work(rqci_store *s)
         until.tv_sec++;
         until.tv_nsec -= 1000000000L;
     }
+    // A transaction that could not be undone keeps others from writing.
+    const bool open = !sqlite3_get_autocommit(s->db);
     while (!s->first && !s->calls && !s->closing) {
-        if (!s->wal_used)
+        if (!s->wal_used && !open)
             pthread_cond_wait(&s->wake, &s->mu);
         else if (pthread_cond_timedwait(&s->wake, &s->mu, &until) == ETIMEDOUT)
             return false;
@@ -371,6 +382,7 @@ void *rqci_writer_main(void *store)
         pthread_mutex_unlock(&s->mu);
         if (end)
             return NULL;
+        rqci_store_rollback(s);
         if (!work)
             s->wal_used = !rqci_checkpoint(s);
         run_calls(s, calls);
