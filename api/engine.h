@@ -144,6 +144,9 @@ rqc_err rqci_remote_commit(rqc_db *db, const rqci_write *writes, size_t n, rqc_r
 // What the sidecar says of itself, JSON; appended to out.
 rqc_err rqci_remote_stats(const char *url, rqci_buf *out, rqci_errbuf *err);
 
+// An errno that says that a file is not there for us; not that nobody knows.
+bool rqci_absent(int why);
+
 // paths.c: where a view lives. Paths are at most RQCI_PATH_MAX bytes long, with their NUL.
 #define RQCI_PATH_MAX 4096
 // The database's file with symbolic links resolved; one that does not exist yet: its directory's.
