@@ -33,12 +33,20 @@ static int code_wanted;
 static atomic_uint_fast64_t counts[FAULTS_KINDS], failed;
 static void *frames[FRAMES];
 static int frames_n;
+static _Thread_local unsigned exempt;
+
+extern void __lsan_disable(void) __attribute__((weak));
+extern void __lsan_enable(void) __attribute__((weak));
 
 void faults_arm(fault_kind kind, uint64_t n, bool lasting, int code)
 {
-    static bool warm; // the first backtrace loads a library
+    static bool warm; // the first backtrace loads a library, which stays
+    if (!warm && __lsan_disable)
+        __lsan_disable();
     if (!warm)
         (void)backtrace(frames, FRAMES);
+    if (!warm && __lsan_enable)
+        __lsan_enable();
     warm = true;
     frames_n = 0;
     kind_wanted = kind;
@@ -79,7 +87,7 @@ const char *faults_where(void)
 
 bool faults_now(fault_kind kind, int *ret_code)
 {
-    if (!atomic_load_explicit(&armed, memory_order_acquire))
+    if (!atomic_load_explicit(&armed, memory_order_acquire) || exempt > 0)
         return false;
     const uint64_t n = atomic_fetch_add(&counts[kind], 1) + 1;
     if (kind != kind_wanted || first == 0 || n < first || (n > first && !goes_on))
@@ -397,7 +405,17 @@ int fcntl64(int fd, int command, ...) __attribute__((alias("fcntl")));
 // ---- Threads and processes ----------------------------------------------------------------------
 
 REAL(int, pthread_create, pthread_t *, const pthread_attr_t *, void *(*)(void *), void *)
+REAL(int, pthread_getattr_np, pthread_t, pthread_attr_t *)
 REAL(pid_t, fork, void)
+
+// Only sanitizers ask for it, when a thread begins, and take no for an answer badly.
+int pthread_getattr_np(pthread_t thread, pthread_attr_t *ret)
+{
+    exempt++;
+    const int rc = real_pthread_getattr_np()(thread, ret);
+    exempt--;
+    return rc;
+}
 
 int pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*fn)(void *), void *arg)
 {
