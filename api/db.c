@@ -345,7 +345,8 @@ rqc_err rqc_attach(const char *path, const rqc_options *opt, rqc_db **ret_db, rq
         return rqci_report(err, rc, &detail);
     struct stat st;
     if (stat(db->path, &st) != 0)
-        rc = rqci_fail(&detail, RQC_NOT_FOUND, "%s: %s", db->path, strerror(errno));
+        rc = rqci_fail(&detail, rqci_absent(errno) ? RQC_NOT_FOUND : RQC_IO, "%s: %s", db->path,
+                       strerror(errno));
     else
         rc = rqci_mirror_find(db, &detail);
     if (rc != RQC_OK) {

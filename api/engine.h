@@ -205,6 +205,9 @@ rqc_err rqci_remote_run(rqc_db *db, rqci_job *job);
 // What the sidecar says of itself, JSON; appended to out.
 rqc_err rqci_remote_stats(const char *url, rqci_buf *out, rqci_errbuf *err);
 
+// An errno that says that a file is not there for us; not that nobody knows.
+bool rqci_absent(int why);
+
 // paths.c: where a view lives. Paths are at most RQCI_PATH_MAX bytes long, with their NUL.
 #define RQCI_PATH_MAX 4096
 // The database's file with symbolic links resolved; one that does not exist yet: its directory's.

@@ -60,8 +60,11 @@ static rqc_err resolve(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errb
         return rc;
     }
     if (errno != ENOENT)
-        return rqci_fail(err, errno == EACCES ? RQC_IO : RQC_INVALID, "%.256s: %s", path,
-                         strerror(errno));
+        return rqci_fail(err,
+                         errno == ENOMEM                   ? RQC_NO_MEMORY
+                         : errno == EACCES || errno == EIO ? RQC_IO
+                                                           : RQC_INVALID,
+                         "%.256s: %s", path, strerror(errno));
     struct stat st;
     if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) // a plain file was made meanwhile
         return rqci_fail(err, RQC_INVALID, "%s: a symbolic link to a file that does not exist",
@@ -77,11 +80,17 @@ static rqc_err resolve(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errb
         snprintf(folder, sizeof folder, "%.*s", slash == path ? 1 : (int)(slash - path), path);
     real = realpath(folder, NULL);
     if (!real)
-        return rqci_fail(err, RQC_NOT_FOUND, "%s: %s", folder, strerror(errno));
+        return rqci_fail(err, errno == ENOMEM ? RQC_NO_MEMORY : RQC_NOT_FOUND, "%s: %s", folder,
+                         strerror(errno));
     char with_slash[RQCI_PATH_MAX];
     rqc_err rc = join(with_slash, err, real, strcmp(real, "/") == 0 ? "" : "/");
     free(real);
     return rc == RQC_OK ? join(ret_path, err, with_slash, name) : rc;
+}
+
+bool rqci_absent(int why)
+{
+    return why == ENOENT || why == ENOTDIR || why == EACCES || why == ELOOP;
 }
 
 rqc_err rqci_path_of(const char *path, char ret_path[RQCI_PATH_MAX], rqci_errbuf *err)
@@ -260,7 +269,8 @@ static rqc_err note_line(const char *db_path, const char *suffix, const char *ab
     char note[RQCI_PATH_MAX];
     struct stat st;
     if (stat(db_path, ret_db) != 0)
-        return rqci_fail(err, RQC_NOT_FOUND, "%s: %s", db_path, strerror(errno));
+        return rqci_fail(err, rqci_absent(errno) ? RQC_NOT_FOUND : RQC_IO, "%s: %s", db_path,
+                         strerror(errno));
     const rqc_err rc = join(note, err, db_path, suffix);
     if (rc != RQC_OK)
         return rc;
@@ -269,10 +279,14 @@ static rqc_err note_line(const char *db_path, const char *suffix, const char *ab
         return rqci_fail(err, errno == ENOENT ? RQC_UNAVAILABLE : RQC_IO, "%s: %s: %s", note,
                          strerror(errno), absent);
     ssize_t n = -1;
-    const bool good = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && trusted(&st, ret_db);
+    const bool known = fstat(fd, &st) == 0;
+    const bool good = known && S_ISREG(st.st_mode) && trusted(&st, ret_db);
     if (good)
         n = read(fd, ret_text, RQCI_PATH_MAX - 1);
+    const int why = errno;
     close(fd);
+    if (!known || (good && n < 0))
+        return rqci_fail(err, RQC_IO, "%s: %s", note, strerror(why));
     if (!good)
         return rqci_fail(err, RQC_INVALID, "%s: no plain file of the database's owner", note);
     if (n < 3 || ret_text[n - 1] != '\n' || memchr(ret_text, 0, (size_t)n))
@@ -292,7 +306,8 @@ rqc_err rqci_note_read(const char *db_path, char ret_dir[RQCI_PATH_MAX], rqci_er
     if (text[0] != '/')
         return rqci_fail(err, RQC_UNAVAILABLE, "%s: does not hold a path", db_path);
     if (lstat(text, &st) != 0)
-        return rqci_fail(err, RQC_UNAVAILABLE, "%s: %s: no view now", text, strerror(errno));
+        return rqci_fail(err, rqci_absent(errno) ? RQC_UNAVAILABLE : RQC_IO, "%s: %s: no view now",
+                         text, strerror(errno));
     if (!S_ISDIR(st.st_mode) || !trusted(&st, &db) || (st.st_mode & S_IWOTH))
         return rqci_fail(err, RQC_INVALID, "%s: no directory of the database's owner", text);
     return join(ret_dir, err, text, "");

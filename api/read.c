@@ -84,12 +84,16 @@ static rqc_err begin_lagging(rqc_read *r, int64_t now)
     return rc;
 }
 
-rqc_err rqc_read_begin(rqc_read *r)
+// The detail of a failure whose place had no words for it.
+static rqc_err worded(rqc_read *r, rqc_err rc)
 {
-    if (r->begun)
-        return rqci_fail(&r->err, RQC_INVALID, "the session was begun already");
-    if (rqci_forked(r->db))
-        return RQC_CLOSED;
+    if (rc != RQC_OK && !*r->err.text)
+        rqci_fail(&r->err, rc, "%s", rqci_err_text(rc));
+    return rc;
+}
+
+static rqc_err begin_session(rqc_read *r)
+{
     const int64_t now = rqci_now_ms();
     // The owner of an attached view may come back with the view in another place.
     if (!r->db->owner && now >= atomic_load_explicit(&r->db->next_look_ms, memory_order_relaxed))
@@ -104,6 +108,16 @@ rqc_err rqc_read_begin(rqc_read *r)
     r->until_ms = now + r->db->max_age_ms;
     r->begun = true;
     return RQC_OK;
+}
+
+rqc_err rqc_read_begin(rqc_read *r)
+{
+    if (r->begun)
+        return rqci_fail(&r->err, RQC_INVALID, "the session was begun already");
+    if (rqci_forked(r->db))
+        return rqci_fail(&r->err, RQC_CLOSED, "the handle belongs to the parent process");
+    r->err.text[0] = '\0';
+    return worded(r, begin_session(r));
 }
 
 void rqc_read_end(rqc_read *r)
@@ -303,18 +317,16 @@ static rqc_err copy(const void *p, size_t n, void **ret_bytes, size_t *ret_n)
     return RQC_OK;
 }
 
-rqc_err rqc_large(rqc_read *r, const rqc_record *record, int field, void **ret_bytes, size_t *ret_n)
+static rqc_err large(rqc_read *r, const rqc_record *record, int field, void **ret_bytes,
+                     size_t *ret_n)
 {
-    rqc_err rc = check(r);
-    if (rc != RQC_OK)
-        return rc;
     const rqc_value v = rqc_field(record, field);
     if (v.type == RQC_TEXT || v.type == RQC_BYTES)
         return copy(v.p, v.n, ret_bytes, ret_n);
     if (v.type != RQC_LARGE)
         return invalid(r, "the field holds no text and no bytes");
     rqci_store *store;
-    rc = rqci_reading_store(r->db, &store, &r->err);
+    rqc_err rc = rqci_reading_store(r->db, &store, &r->err);
     if (rc != RQC_OK)
         return rc;
     rqci_buf out = {0};
@@ -335,4 +347,13 @@ rqc_err rqc_large(rqc_read *r, const rqc_record *record, int field, void **ret_b
     *ret_bytes = out.data;
     *ret_n = out.len;
     return RQC_OK;
+}
+
+rqc_err rqc_large(rqc_read *r, const rqc_record *record, int field, void **ret_bytes, size_t *ret_n)
+{
+    const rqc_err rc = check(r);
+    if (rc != RQC_OK)
+        return rc;
+    r->err.text[0] = '\0';
+    return worded(r, large(r, record, field, ret_bytes, ret_n));
 }

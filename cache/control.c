@@ -43,15 +43,31 @@ static rqc_err write_new(const char *dir, const char *path, rqci_errbuf *err)
     return RQC_OK;
 }
 
-// Maps the page when it is one of ours; RQC_UNAVAILABLE otherwise.
+// A process that lacks descriptors or memory says nothing about the page.
+static bool lacks(int why)
+{
+    return why == EMFILE || why == ENFILE || why == ENOMEM || why == EIO;
+}
+
+// Maps the page when it is one of ours; RQC_UNAVAILABLE when it is not. RQC_IO, RQC_NO_MEMORY:
+// nobody knows.
 static rqc_err map_existing(const char *path, bool write, rqci_control **ret_control,
                             rqci_errbuf *err)
 {
     const int fd = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
-        return rqci_fail(err, RQC_UNAVAILABLE, "%s: %s", path, strerror(errno));
+        return rqci_fail(err,
+                         errno == ENOMEM ? RQC_NO_MEMORY
+                         : lacks(errno)  ? RQC_IO
+                                         : RQC_UNAVAILABLE,
+                         "%s: %s", path, strerror(errno));
     struct stat st;
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size != (off_t)RQCI_CONTROL_BYTES) {
+    if (fstat(fd, &st) != 0) {
+        const int why = errno;
+        close(fd);
+        return rqci_fail(err, RQC_IO, "%s: %s", path, strerror(why));
+    }
+    if (!S_ISREG(st.st_mode) || st.st_size != (off_t)RQCI_CONTROL_BYTES) {
         close(fd);
         return rqci_fail(err, RQC_UNAVAILABLE, "%s: not a control page", path);
     }
@@ -160,14 +176,15 @@ void rqci_control_wake(const rqci_control *c)
 
 rqc_err rqci_boot_id(uint8_t ret_boot[16], rqci_errbuf *err)
 {
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    static const char file[] = "/proc/sys/kernel/random/boot_id";
     char line[64] = "";
-    if (f == NULL || fgets(line, sizeof line, f) == NULL) {
-        if (f != NULL)
-            fclose(f);
-        return rqci_fail(err, RQC_IO, "/proc/sys/kernel/random/boot_id: cannot be read");
-    }
-    fclose(f);
+    const int fd = open(file, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
+    const int why = n < 0 ? errno : ENODATA;
+    if (fd >= 0)
+        close(fd);
+    if (n <= 0)
+        return rqci_fail(err, RQC_IO, "%s: %s", file, strerror(why));
     // The text, 36 characters, is folded to 16 bytes; only equality matters.
     memset(ret_boot, 0, 16);
     for (size_t i = 0; line[i] != '\0' && line[i] != '\n'; i++)

@@ -206,6 +206,9 @@ rqc_err rqci_env_open(const char *path, bool create, bool write, uint64_t map_by
         // LMDB would take an empty or short file for a new environment.
         if (e == NULL && !create && (!S_ISREG(st.st_mode) || st.st_size < 2 * 4096))
             rc = rqci_fail(err, RQC_UNAVAILABLE, "%s: not a view", data);
+    } else if (errno != ENOENT) {
+        rc = rqci_fail(err, errno == EACCES || errno == ENOTDIR ? RQC_UNAVAILABLE : RQC_IO,
+                       "%s: %s", data, strerror(errno));
     } else if (!create) {
         rc = rqci_fail(err, RQC_UNAVAILABLE, "%s: no view", data);
     }
@@ -218,7 +221,8 @@ rqc_err rqci_env_open(const char *path, bool create, bool write, uint64_t map_by
         e = calloc(1, sizeof *e);
         rc = e == NULL ? RQC_NO_MEMORY : open_env(e, path, create, write, map_bytes, err);
         if (rc == RQC_OK && stat(data, &st) != 0)
-            rc = rqci_fail(err, RQC_UNAVAILABLE, "%s: vanished", data);
+            rc = rqci_fail(err, errno == ENOENT ? RQC_UNAVAILABLE : RQC_IO, "%s: vanished: %s",
+                           data, strerror(errno));
         if (rc == RQC_OK) {
             e->dev = st.st_dev;
             e->ino = st.st_ino;

@@ -27,7 +27,10 @@ static rqc_err control_stat(const char *dir, struct stat *ret_st, rqci_errbuf *e
     if (n < 0 || (size_t)n >= sizeof path)
         return rqci_fail(err, RQC_INVALID, "%s: path is too long", dir);
     if (stat(path, ret_st) != 0)
-        return rqci_fail(err, RQC_UNAVAILABLE, "%s: no view: %s", path, strerror(errno));
+        return rqci_fail(err,
+                         errno == ENOENT || errno == ENOTDIR || errno == EACCES ? RQC_UNAVAILABLE
+                                                                                : RQC_IO,
+                         "%s: no view: %s", path, strerror(errno));
     return RQC_OK;
 }
 

@@ -37,9 +37,14 @@ static rqc_err tell_all(sqlite3 *db, teller *t, rqci_errbuf *err)
         e = rqci_db_mode(db, NULL, mode, err);
     if (e)
         return e;
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        tell(t, "table", tables[i], NULL, rqci_db_has_table(db, tables[i]));
-    e = rqci_capture_each(db, &shape, tell_trigger, t, err);
+    for (size_t i = 0; !e && i < sizeof tables / sizeof *tables; i++) {
+        bool there;
+        e = rqci_db_has_table(db, tables[i], &there, err);
+        if (!e)
+            tell(t, "table", tables[i], NULL, there);
+    }
+    if (!e)
+        e = rqci_capture_each(db, &shape, tell_trigger, t, err);
     if (!e)
         tell(t, "setting", "journal_mode=wal", NULL, strcmp(mode, "wal") == 0);
     return e;
@@ -82,9 +87,12 @@ static rqc_err next_table(sqlite3 *db, bool log, char ret_name[128], rqci_errbuf
         return e;
     sqlite3_bind_int(st, 1, log);
     const int rc = sqlite3_step(st);
-    if (rc == SQLITE_ROW)
-        snprintf(ret_name, 128, "%s", (const char *)sqlite3_column_text(st, 0));
-    else
+    const char *name;
+    if (rc == SQLITE_ROW) {
+        e = rqci_db_text(st, 0, &name, err);
+        if (!e)
+            snprintf(ret_name, 128, "%s", name);
+    } else
         e = rc == SQLITE_DONE ? RQC_NOT_FOUND : rqci_sqlite_err(db, rc, "sqlite_master", err);
     sqlite3_finalize(st);
     return e;
@@ -93,8 +101,10 @@ static rqc_err next_table(sqlite3 *db, bool log, char ret_name[128], rqci_errbuf
 static rqc_err drop_tables(sqlite3 *db, teller *t, rqci_errbuf *err)
 {
     char name[128];
-    const bool log = rqci_log_is_ours(db);
-    rqc_err e;
+    rqc_err e = rqci_log_check(db, err);
+    const bool log = !e;
+    if (e && e != RQC_INVALID)
+        return e;
     while (!(e = next_table(db, log, name, err))) {
         char *sql = sqlite3_mprintf("DROP TABLE \"%w\"", name);
         e = sql ? rqci_db_exec(db, sql, err) : RQC_NO_MEMORY;

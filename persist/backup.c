@@ -62,12 +62,16 @@ static rqc_err check_target(const char *db_path, const char *path, bool there, b
     if (there && !replace)
         return rqci_fail(err, RQC_INVALID, "%s is there already", path);
     // SQLite would take them for the copy's own.
-    if (rqci_file_beside(path, "-wal") || rqci_file_beside(path, "-journal"))
-        return rqci_fail(err, RQC_INVALID,
-                         "%s-wal or %s-journal is there: a database of this name is in use, or was "
-                         "not closed",
-                         path, path);
-    return RQC_OK;
+    bool wal = false, journal = false;
+    rqc_err e = rqci_file_beside(path, "-wal", &wal, err);
+    if (!e)
+        e = rqci_file_beside(path, "-journal", &journal, err);
+    if (!e && (wal || journal))
+        e = rqci_fail(err, RQC_INVALID,
+                      "%s-wal or %s-journal is there: a database of this name is in use, or was "
+                      "not closed",
+                      path, path);
+    return e;
 }
 
 static rqc_err pinned(sqlite3 *db, rqci_copied *out, rqci_errbuf *err)

@@ -106,8 +106,12 @@ static void add_condition(maker *m, table_parts *p, bool first)
 static rqc_err add_index(maker *m, table_parts *p, const char *index, rqci_errbuf *err)
 {
     const size_t begin = p->conflicts.len, watched = p->watched.len;
-    sqlite3_bind_text(m->columns, 1, index, -1, SQLITE_TRANSIENT);
-    sqlite3_bind_text(m->columns, 2, p->e->table, -1, SQLITE_STATIC);
+    // An index whose columns are not seen would leave out what it makes REPLACE remove.
+    rqc_err e = rqci_db_bind_text(m->columns, 1, index, err);
+    if (!e)
+        e = rqci_db_bind_text(m->columns, 2, p->e->table, err);
+    if (e)
+        return e;
     int rc, n = 0;
     bool expression = false, is_id = false;
     while ((rc = sqlite3_step(m->columns)) == SQLITE_ROW) {
@@ -141,11 +145,14 @@ static rqc_err add_index(maker *m, table_parts *p, const char *index, rqci_errbu
 // The condition of a partial index is left out: that logs too much, never too little.
 static rqc_err add_indexes(maker *m, table_parts *p, rqci_errbuf *err)
 {
-    sqlite3_bind_text(m->indexes, 1, p->e->table, -1, SQLITE_STATIC);
-    rqc_err e = RQC_OK;
+    rqc_err e = rqci_db_bind_text(m->indexes, 1, p->e->table, err);
     int rc = SQLITE_DONE;
-    while (!e && (rc = sqlite3_step(m->indexes)) == SQLITE_ROW)
-        e = add_index(m, p, (const char *)sqlite3_column_text(m->indexes, 0), err);
+    while (!e && (rc = sqlite3_step(m->indexes)) == SQLITE_ROW) {
+        const char *index;
+        e = rqci_db_text(m->indexes, 0, &index, err);
+        if (!e)
+            e = add_index(m, p, index, err);
+    }
     sqlite3_reset(m->indexes);
     return e ? e : rc == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(m->db, rc, p->e->table, err);
 }
@@ -219,11 +226,13 @@ static void make_insert(maker *m, const table_parts *p)
 static rqc_err name_all(maker *m, const table_parts *p, rqci_errbuf *err)
 {
     sqlite3_stmt *st = NULL;
-    const rqc_err e =
-        rqci_db_prepare(m->db, "SELECT name FROM pragma_table_xinfo(?1)", false, &st, err);
-    if (e)
+    rqc_err e = rqci_db_prepare(m->db, "SELECT name FROM pragma_table_xinfo(?1)", false, &st, err);
+    if (!e)
+        e = rqci_db_bind_text(st, 1, p->e->table, err);
+    if (e) {
+        sqlite3_finalize(st);
         return e;
-    sqlite3_bind_text(st, 1, p->e->table, -1, SQLITE_STATIC);
+    }
     int rc;
     const char *comma = "SELECT ";
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
@@ -460,11 +469,17 @@ rqc_err rqci_capture_each(sqlite3 *db, const rqci_shape *shape, rqci_trigger_fn 
     e = rqci_db_prepare(db, "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?1",
                         false, &st, err);
     for (size_t i = 0; !e && i < m->n; i++) {
-        sqlite3_bind_text(st, 1, m->list[i].name, -1, SQLITE_STATIC);
-        const bool there = sqlite3_step(st) == SQLITE_ROW &&
-                           strcmp((const char *)m->text.data + m->list[i].at, text_at(st, 0)) == 0;
+        const char *text = NULL;
+        e = rqci_db_bind_text(st, 1, m->list[i].name, err);
+        const int rc = e ? SQLITE_DONE : sqlite3_step(st);
+        if (rc == SQLITE_ROW)
+            e = rqci_db_text(st, 0, &text, err);
+        else if (rc != SQLITE_DONE)
+            e = rqci_sqlite_err(db, rc, "sqlite_master", err);
+        const bool there = text && strcmp((const char *)m->text.data + m->list[i].at, text) == 0;
         sqlite3_reset(st);
-        fn(ctx, m->list[i].name, m->list[i].table, there);
+        if (!e)
+            fn(ctx, m->list[i].name, m->list[i].table, there);
     }
     sqlite3_finalize(st);
     maker_free(m);

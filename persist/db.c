@@ -45,9 +45,8 @@ rqc_err rqci_db_mode(sqlite3 *db, const char *wanted, char ret_mode[12], rqci_er
     if (e)
         return e;
     const int rc = sqlite3_step(st);
-    const char *mode = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
-    if (rc != SQLITE_ROW)
-        e = rqci_sqlite_err(db, rc, sql, err);
+    const char *mode = NULL;
+    e = rc == SQLITE_ROW ? rqci_db_text(st, 0, &mode, err) : rqci_sqlite_err(db, rc, sql, err);
     snprintf(ret_mode, 12, "%s", mode ? mode : "");
     sqlite3_finalize(st);
     return e;
@@ -185,15 +184,35 @@ rqc_err rqci_db_sync(sqlite3 *db, rqci_errbuf *err)
     return e ? e : sync_file(db, SQLITE_FCNTL_FILE_POINTER, err);
 }
 
-bool rqci_db_has_table(sqlite3 *db, const char *name)
+rqc_err rqci_db_bind_text(sqlite3_stmt *st, int at, const char *text, rqci_errbuf *err)
+{
+    const int rc = sqlite3_bind_text(st, at, text, -1, SQLITE_STATIC);
+    return rc == SQLITE_OK ? RQC_OK : rqci_sqlite_err(sqlite3_db_handle(st), rc, "database", err);
+}
+
+rqc_err rqci_db_text(sqlite3_stmt *st, int column, const char **ret_text, rqci_errbuf *err)
+{
+    const char *text = (const char *)sqlite3_column_text(st, column);
+    if (!text && sqlite3_column_type(st, column) != SQLITE_NULL)
+        return rqci_sqlite_err(sqlite3_db_handle(st), SQLITE_NOMEM, "database", err);
+    *ret_text = text;
+    return RQC_OK;
+}
+
+rqc_err rqci_db_has_table(sqlite3 *db, const char *name, bool *ret_there, rqci_errbuf *err)
 {
     sqlite3_stmt *st = NULL;
-    if (rqci_db_prepare(
-            db, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE",
-            false, &st, NULL))
-        return false;
-    sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
-    const bool there = sqlite3_step(st) == SQLITE_ROW;
+    rqc_err e = rqci_db_prepare(
+        db, "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE", false,
+        &st, err);
+    if (!e)
+        e = rqci_db_bind_text(st, 1, name, err);
+    if (!e) {
+        const int rc = sqlite3_step(st);
+        *ret_there = rc == SQLITE_ROW;
+        if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+            e = rqci_sqlite_err(db, rc, "sqlite_master", err);
+    }
     sqlite3_finalize(st);
-    return there;
+    return e;
 }

@@ -44,7 +44,7 @@ static bool take(rqci_facts *f, int64_t *format, int key, sqlite3_stmt *st)
         return true;
     }
     if (key == K_JOURNAL) {
-        const char *mode = (const char *)sqlite3_column_text(st, 1);
+        const char *mode = (const char *)sqlite3_column_text(st, 1); // see rqci_db_text
         snprintf(f->journal, sizeof f->journal, "%s", mode ? mode : "");
         return true;
     }
@@ -67,10 +67,12 @@ static bool take(rqci_facts *f, int64_t *format, int key, sqlite3_stmt *st)
 rqc_err rqci_facts_read(sqlite3 *db, sqlite3_stmt **stmt, rqci_facts *ret_facts, rqci_errbuf *err)
 {
     if (!*stmt) {
-        if (!rqci_db_has_table(db, "reqcast_meta"))
-            return rqci_fail(err, RQC_NOT_FOUND, "the database has no capture of changes");
-        const rqc_err e =
-            rqci_db_prepare(db, "SELECT key, value FROM reqcast_meta", true, stmt, err);
+        bool there;
+        rqc_err e = rqci_db_has_table(db, "reqcast_meta", &there, err);
+        if (!e && !there)
+            e = rqci_fail(err, RQC_NOT_FOUND, "the database has no capture of changes");
+        if (!e)
+            e = rqci_db_prepare(db, "SELECT key, value FROM reqcast_meta", true, stmt, err);
         if (e)
             return e;
     }
@@ -114,15 +116,16 @@ rqc_err rqci_facts_read(sqlite3 *db, sqlite3_stmt **stmt, rqci_facts *ret_facts,
 static rqc_err put(sqlite3 *db, sqlite3_stmt *st, int key, const void *blob, int64_t number,
                    rqci_errbuf *err)
 {
-    sqlite3_bind_text(st, 1, keys[key], -1, SQLITE_STATIC);
-    if (key == K_JOURNAL)
-        sqlite3_bind_text(st, 2, blob, -1, SQLITE_STATIC);
-    else if (blob)
+    rqc_err e = rqci_db_bind_text(st, 1, keys[key], err);
+    if (!e && key == K_JOURNAL)
+        e = rqci_db_bind_text(st, 2, blob, err);
+    else if (!e && blob)
         sqlite3_bind_blob(st, 2, blob, 16, SQLITE_STATIC);
-    else
+    else if (!e)
         sqlite3_bind_int64(st, 2, number);
-    const int rc = sqlite3_step(st);
-    const rqc_err e = rc == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(db, rc, "reqcast_meta", err);
+    const int rc = e ? SQLITE_DONE : sqlite3_step(st);
+    if (rc != SQLITE_DONE)
+        e = rqci_sqlite_err(db, rc, "reqcast_meta", err);
     sqlite3_reset(st);
     return e;
 }
@@ -177,16 +180,17 @@ rqc_err rqci_facts_add_term(sqlite3 *db, const rqci_facts *f, const char *reason
         return e;
     sqlite3_bind_int64(st, 1, f->term);
     sqlite3_bind_int64(st, 2, (int64_t)f->forked_at);
-    sqlite3_bind_text(st, 3, reason, -1, SQLITE_STATIC);
-    const int rc = sqlite3_step(st);
-    e = rc == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(db, rc, "reqcast_terms", err);
+    e = rqci_db_bind_text(st, 3, reason, err);
+    const int rc = e ? SQLITE_DONE : sqlite3_step(st);
+    if (rc != SQLITE_DONE)
+        e = rqci_sqlite_err(db, rc, "reqcast_terms", err);
     sqlite3_finalize(st);
     return e;
 }
 
 // Refuses a table that only has our name: it would be the application's, and we never write into
 // those.
-static rqc_err check_log(sqlite3 *db, rqci_errbuf *err)
+rqc_err rqci_log_check(sqlite3 *db, rqci_errbuf *err)
 {
     static const char sql[] = "SELECT group_concat(lower(name) || ' ' || pk || ' ' || hidden, ',') "
                               "FROM pragma_table_xinfo('change_log')";
@@ -195,18 +199,13 @@ static rqc_err check_log(sqlite3 *db, rqci_errbuf *err)
     if (e)
         return e;
     const int rc = sqlite3_step(st);
-    const char *text = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
-    if (rc != SQLITE_ROW)
-        e = rqci_sqlite_err(db, rc, "change_log", err);
-    else if (!text || strcmp(text, "seq 1 0,entity 0 0,op 0 0,id 0 0,owner 0 0") != 0)
+    const char *text = NULL;
+    e = rc == SQLITE_ROW ? rqci_db_text(st, 0, &text, err)
+                         : rqci_sqlite_err(db, rc, "change_log", err);
+    if (!e && (!text || strcmp(text, "seq 1 0,entity 0 0,op 0 0,id 0 0,owner 0 0") != 0))
         e = rqci_fail(err, RQC_INVALID, "the database has a table change_log that is not ours");
     sqlite3_finalize(st);
     return e;
-}
-
-bool rqci_log_is_ours(sqlite3 *db)
-{
-    return check_log(db, NULL) == RQC_OK;
 }
 
 rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err)
@@ -223,7 +222,7 @@ rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err)
         err);
     if (e)
         return e;
-    const rqc_err log = check_log(db, err);
+    const rqc_err log = rqci_log_check(db, err);
     return log ? log : rqci_keys_table(db, err);
 }
 

@@ -61,6 +61,10 @@ static rqc_err step_kept(rqci_store *s, const char *sql, sqlite3_stmt **stmt, rq
 
 static rqc_err begin(rqci_store *s, rqci_errbuf *err)
 {
+    const rqc_err e = rqci_store_rollback_ready(s, err);
+    if (e)
+        return e;
+    rqci_store_rollback(s); // the last one could not be undone then
     return step_kept(s, "BEGIN IMMEDIATE", &s->begin, err);
 }
 

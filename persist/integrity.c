@@ -2,7 +2,18 @@
 // SQLite's own look at the file, in a read transaction that nobody waits for.
 #include "persist/internal.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+rqc_err rqci_integrity_fault(const char *fault, const char *what, rqci_errbuf *err)
+{
+    static const char mark[] = "error code=";
+    const char *at = strstr(fault, mark);
+    const int rc = at ? atoi(at + sizeof mark - 1) : SQLITE_CORRUPT;
+    return (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_NOMEM
+               ? rqci_sqlite_err(NULL, rc, what, err)
+               : RQC_OK;
+}
 
 rqc_err rqci_store_integrity(const char *db_path, bool read_only, bool quick,
                              void (*fn)(void *ctx, const char *fault), void *ctx,
@@ -21,8 +32,9 @@ rqc_err rqci_store_integrity(const char *db_path, bool read_only, bool quick,
         const char *fault = (const char *)sqlite3_column_text(st, 0);
         if (!fault || strcmp(fault, "ok") == 0)
             continue;
-        n++;
-        if (fn)
+        e = rqci_integrity_fault(fault, "integrity_check", err);
+        n += !e;
+        if (!e && fn)
             fn(ctx, fault);
     }
     if (!e && rc != SQLITE_DONE)

@@ -42,7 +42,13 @@ rqc_err rqci_db_int_kept(sqlite3 *db, const char *sql, sqlite3_stmt **stmt, int6
 void rqci_db_finalize(sqlite3_stmt **stmt); // and sets it to NULL
 // Makes everything that this connection can see durable: the -wal file, then the database file.
 rqc_err rqci_db_sync(sqlite3 *db, rqci_errbuf *err);
-bool rqci_db_has_table(sqlite3 *db, const char *name);
+rqc_err rqci_db_has_table(sqlite3 *db, const char *name, bool *ret_there, rqci_errbuf *err);
+// A text for a parameter, which must stay as it is until the statement was run.
+rqc_err rqci_db_bind_text(sqlite3_stmt *st, int at, const char *text, rqci_errbuf *err);
+// A column of the row that the statement stands on, valid until it moves. SQLite gives NULL for a
+// NULL and for a lack of memory; here the latter is RQC_NO_MEMORY. (Who steps on to the end of the
+// rows need not ask: that step fails then.)
+rqc_err rqci_db_text(sqlite3_stmt *st, int column, const char **ret_text, rqci_errbuf *err);
 
 // ---- Files (newfile.c) ----
 typedef struct rqci_newfile {
@@ -61,13 +67,17 @@ void rqci_newfile_end(rqci_newfile *f);
 rqc_err rqci_file_failed(const char *path, rqci_errbuf *err);
 // Syncs the folder that path is in.
 rqc_err rqci_dir_sync(const char *path, rqci_errbuf *err);
-bool rqci_file_beside(const char *path, const char *suffix);
+rqc_err rqci_file_beside(const char *path, const char *suffix, bool *ret_there, rqci_errbuf *err);
 // Absolute, without links, so that two names of one file meet the same lock. *ret_there is false
 // for a file that is to be made; RQC_NOT_FOUND for one that is not there unless `create`.
 rqc_err rqci_path_canonical(const char *path, bool create, char **ret_path, bool *ret_there,
                             rqci_errbuf *err);
 // Refuses what is no plain file, without opening it.
 rqc_err rqci_check_file(const char *path, const rqci_log *log, rqci_errbuf *err);
+
+// SQLite's checks tell a page that could not be read for a lack of memory, or because of the disk,
+// like damage. The error that it is; RQC_OK where `fault` tells of real damage.
+rqc_err rqci_integrity_fault(const char *fault, const char *what, rqci_errbuf *err);
 
 // ---- Copies (backup.c) ----
 // All pages of `from`, in whose read transaction they hold still, into the empty file `temp`.
@@ -96,8 +106,8 @@ rqc_err rqci_facts_set_horizon(sqlite3 *db, uint64_t horizon, rqci_errbuf *err);
 // Makes our tables where they are missing. RQC_INVALID when the name of change_log or reqcast_keys
 // belongs to a table that is not ours.
 rqc_err rqci_facts_tables(sqlite3 *db, rqci_errbuf *err);
-// False also when there is no table change_log.
-bool rqci_log_is_ours(sqlite3 *db);
+// RQC_INVALID: it belongs to another program, or there is none.
+rqc_err rqci_log_check(sqlite3 *db, rqci_errbuf *err);
 rqc_err rqci_facts_add_term(sqlite3 *db, const rqci_facts *f, const char *reason, rqci_errbuf *err);
 // Highest seq; `baseline` when the log is empty.
 rqc_err rqci_head_read(sqlite3 *db, sqlite3_stmt **stmt, uint64_t baseline, uint64_t *ret_head,
@@ -270,7 +280,7 @@ struct rqci_store {
     sqlite3 *db;
     rqci_sql sql;
     rqci_shape shape; // as verified; shape.version is compared at every transaction
-    sqlite3_stmt *begin, *commit, *savepoint, *release, *rollback_to;
+    sqlite3_stmt *begin, *commit, *rollback, *savepoint, *release, *rollback_to;
     sqlite3_stmt *version, *data_version, *nonce, *head_stmt, *facts_stmt;
     sqlite3_stmt *key_find, *key_add;
     int64_t seen_data_version;
@@ -341,8 +351,10 @@ bool rqci_foreign_commits(rqci_store *s);
 // logged.
 void rqci_sync_foreign(rqci_store *s);
 void rqci_wal_touched(rqci_store *s); // there is something in the -wal, from now
-void rqci_store_rollback(
-    rqci_store *s); // ends an open transaction of the writer, whatever it takes
+// Ends an open transaction of the writer. Needs no memory once rqci_store_rollback_ready has been
+// called; where it fails, the next transaction begins with it.
+void rqci_store_rollback(rqci_store *s);
+rqc_err rqci_store_rollback_ready(rqci_store *s, rqci_errbuf *err);
 bool rqci_checkpoint_due(const rqci_store *s); // the -wal has grown large
 // Now; false when a reader keeps the -wal from being emptied. With `keep` its file may stay as long
 // as it is, to be written over.

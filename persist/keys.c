@@ -28,10 +28,10 @@ rqc_err rqci_keys_table(sqlite3 *db, rqci_errbuf *err)
     if (e)
         return e;
     const int rc = sqlite3_step(st);
-    const char *text = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(st, 0) : NULL;
-    if (rc != SQLITE_ROW)
-        e = rqci_sqlite_err(db, rc, "reqcast_keys", err);
-    else if (!text || strcmp(text, "n 1,at 0,key 0,request 0,reply 0") != 0)
+    const char *text = NULL;
+    e = rc == SQLITE_ROW ? rqci_db_text(st, 0, &text, err)
+                         : rqci_sqlite_err(db, rc, "reqcast_keys", err);
+    if (!e && (!text || strcmp(text, "n 1,at 0,key 0,request 0,reply 0") != 0))
         e = rqci_fail(err, RQC_INVALID, "the database has a table reqcast_keys that is not ours");
     sqlite3_finalize(st);
     return e;

@@ -41,15 +41,16 @@ rqc_err rqci_dir_sync(const char *path, rqci_errbuf *err)
     return e;
 }
 
-bool rqci_file_beside(const char *path, const char *suffix)
+rqc_err rqci_file_beside(const char *path, const char *suffix, bool *ret_there, rqci_errbuf *err)
 {
     char *name;
     struct stat st;
     if (asprintf(&name, "%s%s", path, suffix) < 0)
-        return true;
-    const bool there = lstat(name, &st) == 0;
+        return RQC_NO_MEMORY;
+    *ret_there = lstat(name, &st) == 0;
+    const rqc_err e = *ret_there || errno == ENOENT ? RQC_OK : rqci_file_failed(name, err);
     free(name);
-    return there;
+    return e;
 }
 
 // *ret_again: somebody else finished or gave up the file between our open and our lock.
@@ -61,10 +62,14 @@ static rqc_err take(rqci_newfile *f, bool *ret_again, rqci_errbuf *err)
     f->fd = open(f->temp, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
     if (f->fd < 0)
         return rqci_file_failed(f->temp, err);
-    if (fstat(f->fd, &mine) != 0 || !S_ISREG(mine.st_mode) || mine.st_nlink > 1)
+    if (fstat(f->fd, &mine) != 0)
+        return rqci_file_failed(f->temp, err);
+    if (!S_ISREG(mine.st_mode) || mine.st_nlink > 1)
         return rqci_fail(err, RQC_INVALID, "%s is not a file of ours", f->temp);
     if (fcntl(f->fd, F_OFD_SETLK, &fl) != 0)
-        return rqci_fail(err, RQC_BUSY, "%s is being made by another process", f->path);
+        return errno == EAGAIN || errno == EACCES
+                   ? rqci_fail(err, RQC_BUSY, "%s is being made by another process", f->path)
+                   : rqci_file_failed(f->temp, err);
     *ret_again = lstat(f->temp, &now) != 0 || now.st_ino != mine.st_ino;
     return RQC_OK;
 }

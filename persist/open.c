@@ -37,8 +37,11 @@ rqc_err rqci_path_canonical(const char *path, bool create, char **ret_path, bool
     if (!e && (path[strlen(path) - 1] == '/' || strcmp(base, ".") == 0 || strcmp(base, "..") == 0))
         e = rqci_fail(err, RQC_INVALID, "%s is not the name of a file", path);
     if (!e && !dir)
-        e = rqci_fail(err, errno == ENOENT ? RQC_NOT_FOUND : RQC_IO, "%s: %s", path,
-                      strerror(errno));
+        e = rqci_fail(err,
+                      errno == ENOENT   ? RQC_NOT_FOUND
+                      : errno == ENOMEM ? RQC_NO_MEMORY
+                                        : RQC_IO,
+                      "%s: %s", path, strerror(errno));
     if (!e && asprintf(ret_path, "%s/%s", strcmp(dir, "/") == 0 ? "" : dir, base) < 0)
         e = RQC_NO_MEMORY;
     free(dir);
@@ -219,9 +222,10 @@ static void close_writer(rqci_store *s)
     }
     rqci_store_rollback(s);
     rqci_sql_clear(&s->sql);
-    sqlite3_stmt **const list[] = {&s->begin,       &s->commit,     &s->savepoint,    &s->release,
-                                   &s->rollback_to, &s->version,    &s->data_version, &s->nonce,
-                                   &s->head_stmt,   &s->facts_stmt, &s->key_find,     &s->key_add};
+    sqlite3_stmt **const list[] = {&s->begin,   &s->commit,      &s->rollback,   &s->savepoint,
+                                   &s->release, &s->rollback_to, &s->version,    &s->data_version,
+                                   &s->nonce,   &s->head_stmt,   &s->facts_stmt, &s->key_find,
+                                   &s->key_add};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         rqci_db_finalize(list[i]);
     sqlite3_close_v2(s->db);

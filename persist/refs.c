@@ -57,8 +57,13 @@ static rqc_err write_conditions(sqlite3 *db, const char *table, sqlite3_str *out
     rqc_err e = rqci_db_prepare(db, REFERENCES, false, &st, err);
     if (e)
         return e;
-    sqlite3_bind_text(st, 1, table, -1, SQLITE_STATIC);
+    e = rqci_db_bind_text(st, 1, table, err);
+    if (e) {
+        sqlite3_finalize(st);
+        return e;
+    }
     char *set = NULL, *same = NULL, *parent = NULL, *column = NULL;
+    bool lacks = false; // a condition that memory was too short for
     int rc, last = -1;
     while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
         const char *from = text_at(st, 2);
@@ -76,13 +81,16 @@ static rqc_err write_conditions(sqlite3 *db, const char *table, sqlite3_str *out
         more = sqlite3_mprintf("%z%sp.\"%w\" = c.\"%w\"", same, same ? " AND " : "", text_at(st, 3),
                                from);
         same = more;
+        lacks = lacks || !set || !same || !parent || !column;
     }
     if (last >= 0)
         end_reference(out, &set, &same, parent, column);
     sqlite3_free(parent);
     sqlite3_free(column);
     sqlite3_finalize(st);
-    return rc == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(db, rc, table, err);
+    if (rc != SQLITE_DONE)
+        return rqci_sqlite_err(db, rc, table, err);
+    return lacks ? RQC_NO_MEMORY : RQC_OK;
 }
 
 static rqc_err refs_stmt(rqci_sql *q, const rqci_entity *e, rqci_errbuf *err)

@@ -25,15 +25,22 @@ typedef struct job {
     rqci_copied out;
 } job;
 
-static void sqlite_text(sqlite3 *db, const char *sql, char *ret_text, size_t size)
+static rqc_err first_text(sqlite3 *db, const char *sql, char *ret_text, size_t size,
+                          rqci_errbuf *err)
 {
     sqlite3_stmt *st = NULL;
-    ret_text[0] = '\0';
-    if (rqci_db_prepare(db, sql, false, &st, NULL))
-        return;
-    if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_text(st, 0))
-        snprintf(ret_text, size, "%s", (const char *)sqlite3_column_text(st, 0));
+    const char *text = NULL;
+    rqc_err e = rqci_db_prepare(db, sql, false, &st, err);
+    if (e)
+        return e;
+    const int rc = sqlite3_step(st);
+    if (rc == SQLITE_ROW)
+        e = rqci_db_text(st, 0, &text, err);
+    else if (rc != SQLITE_DONE)
+        e = rqci_sqlite_err(db, rc, "database", err);
+    snprintf(ret_text, size, "%s", text ? text : "");
     sqlite3_finalize(st);
+    return e;
 }
 
 // ---- The copy ----
@@ -41,10 +48,11 @@ static void sqlite_text(sqlite3 *db, const char *sql, char *ret_text, size_t siz
 static rqc_err copy(job *r, const rqci_progress *p, rqci_errbuf *err)
 {
     sqlite3 *db = NULL;
+    bool wal = true, journal = true;
     rqc_err e = rqci_db_open(r->from, 0, RQCI_BUSY_MS_DEFAULT, &db, err);
     // On a medium that cannot be written SQLite has no place for its lock; nobody writes there.
-    if (e && e != RQC_CORRUPT && e != RQC_BUSY && !rqci_file_beside(r->from, "-wal") &&
-        !rqci_file_beside(r->from, "-journal"))
+    if (e && e != RQC_CORRUPT && e != RQC_BUSY && !rqci_file_beside(r->from, "-wal", &wal, NULL) &&
+        !rqci_file_beside(r->from, "-journal", &journal, NULL) && !wal && !journal)
         e = rqci_db_open(r->from, RQCI_DB_IMMUTABLE, 0, &db, err);
     if (!e)
         e = rqci_db_exec(db, "BEGIN; SELECT count(*) FROM sqlite_master", err);
@@ -58,10 +66,12 @@ static rqc_err check_tables(sqlite3 *db, const char *from, rqci_errbuf *err)
 {
     rqci_shape shape;
     rqc_err e = rqci_shape_read(db, NULL, &shape, err);
-    bool any = false;
+    bool any = false, log = false;
     for (unsigned code = 1; !e && code <= RQCI_ENTITY_MAX; code++)
         any = any || shape.t[code].there;
-    if (!e && (!any || !rqci_db_has_table(db, "change_log")))
+    if (!e)
+        e = rqci_db_has_table(db, "change_log", &log, err);
+    if (!e && (!any || !log))
         e = rqci_fail(err, RQC_INVALID, "%s is no database of records", from);
     return e;
 }
@@ -85,10 +95,12 @@ static rqc_err check_copy(job *r, sqlite3 *db, const rqci_progress *p, rqci_fact
         return e;
     if (p->fn)
         p->fn(p->ctx, "checking", 0, 0);
-    sqlite_text(db, "PRAGMA integrity_check(1)", text, sizeof text);
-    if (strcmp(text, "ok") != 0)
-        return rqci_fail(err, RQC_CORRUPT, "%s is damaged: %s", r->from, text);
-    return RQC_OK;
+    e = first_text(db, "PRAGMA integrity_check(1)", text, sizeof text, err);
+    if (!e)
+        e = rqci_integrity_fault(text, r->from, err);
+    if (!e && strcmp(text, "ok") != 0)
+        e = rqci_fail(err, RQC_CORRUPT, "%s is damaged: %s", r->from, text);
+    return e;
 }
 
 // In one file, so that the rename takes all of it.
@@ -108,8 +120,10 @@ static rqc_err single_file(sqlite3 *db, rqci_errbuf *err)
 static rqc_err stamp(job *r, sqlite3 *db, rqci_facts *f, rqci_errbuf *err)
 {
     rqci_side side;
-    if (rqci_side_read(r->path, &side, NULL) == RQC_OK &&
-        memcmp(side.store_id, f->store_id, 16) == 0 && side.term > f->term)
+    const rqc_err known = rqci_side_read(r->path, &side, err);
+    if (known && known != RQC_NOT_FOUND)
+        return known;
+    if (!known && memcmp(side.store_id, f->store_id, 16) == 0 && side.term > f->term)
         f->term = side.term;
     if (r->known_old && memcmp(r->known.store_id, f->store_id, 16) == 0 && r->known.term > f->term)
         f->term = r->known.term;
@@ -148,9 +162,12 @@ static rqc_err hold_old(job *r, rqci_errbuf *err)
     rqci_errbuf why = {{0}};
     rqc_err e = rqci_db_open(r->path, RQCI_DB_WRITE, 0, &r->old, &why);
     if (!e) {
-        r->known_old = rqci_facts_read(r->old, &st, &r->known, NULL) == RQC_OK;
+        // Its term counts: without it one could be given twice.
+        e = rqci_facts_read(r->old, &st, &r->known, &why);
+        r->known_old = !e;
         sqlite3_finalize(st);
-        e = single_file(r->old, &why);
+        if (!e || e == RQC_NOT_FOUND || e == RQC_CORRUPT || e == RQC_VERSION)
+            e = single_file(r->old, &why);
     }
     if (!e)
         e = rqci_db_exec(r->old, "BEGIN EXCLUSIVE", &why);

@@ -63,7 +63,9 @@ static rqc_err read_columns(finder *f, const rqci_entity *e, bool with_rowid, rq
                             rqci_errbuf *err)
 {
     bool taken[3] = {!with_rowid, !with_rowid, !with_rowid};
-    sqlite3_bind_text(f->columns, 1, e->table, -1, SQLITE_STATIC);
+    const rqc_err bound = rqci_db_bind_text(f->columns, 1, e->table, err);
+    if (bound)
+        return bound;
     int rc;
     while ((rc = sqlite3_step(f->columns)) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(f->columns, 0);
@@ -92,24 +94,29 @@ static rqc_err read_columns(finder *f, const rqci_entity *e, bool with_rowid, rq
 static rqc_err read_table(finder *f, const rqci_entity *e, const rqci_log *log, rqci_table *t,
                           rqci_errbuf *err)
 {
-    sqlite3_bind_text(f->kind, 1, e->table, -1, SQLITE_STATIC);
+    const char *type = NULL;
+    rqc_err failed = rqci_db_bind_text(f->kind, 1, e->table, err);
+    if (failed)
+        return failed;
     int rc = sqlite3_step(f->kind);
-    const char *type = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(f->kind, 0) : NULL;
+    if (rc == SQLITE_ROW)
+        failed = rqci_db_text(f->kind, 0, &type, err);
     const bool real = type && strcmp(type, "table") == 0;
     const bool with_rowid = rc == SQLITE_ROW && sqlite3_column_int(f->kind, 1) == 0;
     sqlite3_reset(f->kind);
-    if (rc == SQLITE_DONE)
-        return RQC_OK;
+    if (failed || rc == SQLITE_DONE)
+        return failed;
     if (rc != SQLITE_ROW)
         return rqci_sqlite_err(f->db, rc, e->table, err);
     if (!real) {
         rqci_logf(log, RQCI_WARN, "%s is not an ordinary table: it is not mirrored", e->table);
         return RQC_OK;
     }
-    const rqc_err err_columns = read_columns(f, e, with_rowid, t, err);
-    if (err_columns)
-        return err_columns;
-    sqlite3_bind_text(f->unique, 1, e->table, -1, SQLITE_STATIC);
+    failed = read_columns(f, e, with_rowid, t, err);
+    if (!failed)
+        failed = rqci_db_bind_text(f->unique, 1, e->table, err);
+    if (failed)
+        return failed;
     rc = sqlite3_step(f->unique);
     t->there = (t->columns & 1u) && rc == SQLITE_ROW && sqlite3_column_int(f->unique, 0) > 0;
     sqlite3_reset(f->unique);

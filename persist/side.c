@@ -206,7 +206,8 @@ static const char *line(char **at, const char *name, size_t want, size_t *ret_le
     return want == 0 || want == *ret_len ? value : NULL;
 }
 
-static bool parse(char *text, const char *db_path, rqci_side *side)
+// `mine` is room for the path as the file has it.
+static bool parse(char *text, const char *db_path, char *mine, rqci_side *side)
 {
     uint64_t term;
     if (strncmp(text, FIRST, HEAD_AT) != 0 || strlen(text) <= REST_AT ||
@@ -231,23 +232,21 @@ static bool parse(char *text, const char *db_path, rqci_side *side)
     v = line(&at, "path", 0, &n);
     if (!v)
         return false;
-    char *mine = malloc(3 * strlen(db_path) + 1);
-    if (!mine)
-        return false;
     put_path(mine, db_path);
     side->same_path = strlen(mine) == n && memcmp(mine, v, n) == 0;
-    free(mine);
     char check[17];
     snprintf(check, sizeof check, "%016" PRIx64, rqci_xxh64(rest, (size_t)(at - rest)));
     v = line(&at, "check", 16, &n);
     return v && memcmp(v, check, 16) == 0 && *at == '\0';
 }
 
+// Only what the file says may be taken for damage: a new term follows from that.
 rqc_err rqci_side_read(const char *db_path, rqci_side *ret_side, rqci_errbuf *err)
 {
-    char *path = NULL, *text = malloc(SIDE_MAX);
-    if (!text || asprintf(&path, "%s.rqc-state", db_path) < 0) {
+    char *path = NULL, *text = malloc(SIDE_MAX), *mine = malloc(3 * strlen(db_path) + 1);
+    if (!text || !mine || asprintf(&path, "%s.rqc-state", db_path) < 0) {
         free(text);
+        free(mine);
         return RQC_NO_MEMORY;
     }
     rqc_err e = RQC_OK;
@@ -255,9 +254,9 @@ rqc_err rqci_side_read(const char *db_path, rqci_side *ret_side, rqci_errbuf *er
     memset(&side, 0, sizeof side);
     struct stat st;
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK);
-    if (fd < 0 && errno != ENOENT && errno != ELOOP)
+    if (fd < 0 ? errno != ENOENT && errno != ELOOP : fstat(fd, &st) != 0)
         e = failed(path, err);
-    else if (fd < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+    else if (fd < 0 || !S_ISREG(st.st_mode))
         e = RQC_NOT_FOUND;
     if (!e) {
         const ssize_t n = read(fd, text, SIDE_MAX - 1);
@@ -265,12 +264,13 @@ rqc_err rqci_side_read(const char *db_path, rqci_side *ret_side, rqci_errbuf *er
             e = failed(path, err);
         } else {
             text[n] = '\0';
-            e = parse(text, db_path, &side) ? RQC_OK : RQC_NOT_FOUND;
+            e = parse(text, db_path, mine, &side) ? RQC_OK : RQC_NOT_FOUND;
         }
     }
     if (fd >= 0)
         close(fd);
     free(path);
+    free(mine);
     free(text);
     if (!e)
         *ret_side = side;

@@ -130,20 +130,31 @@ static rqc_err pack_row(rqci_store *s, const rqci_entity *e, sqlite3_stmt *st, u
 
 // ---- The source ----
 
+static void end_read(rqci_reader *r)
+{
+    (void)sqlite3_step(r->rollback);
+    sqlite3_reset(r->rollback);
+}
+
 static rqc_err begin_read(rqci_reader *r, rqci_errbuf *err)
 {
-    if (!r->begin) {
-        const rqc_err e = rqci_db_prepare(r->db, "BEGIN", true, &r->begin, err);
-        if (e)
-            return e;
-    }
+    // What ends it comes first: a transaction that nothing ends sees the same rows for ever.
+    rqc_err e = RQC_OK;
+    if (!r->rollback)
+        e = rqci_db_prepare(r->db, "ROLLBACK", true, &r->rollback, err);
+    if (!e && !r->begin)
+        e = rqci_db_prepare(r->db, "BEGIN", true, &r->begin, err);
+    if (e)
+        return e;
+    if (!sqlite3_get_autocommit(r->db))
+        end_read(r);
     const int rc = sqlite3_step(r->begin);
     sqlite3_reset(r->begin);
     if (rc != SQLITE_DONE)
         return rqci_sqlite_err(r->db, rc, "read", err);
     // The first read fixes what the transaction sees.
     int64_t version;
-    rqc_err e = rqci_db_int_kept(r->db, "PRAGMA schema_version", &r->version, &version, err);
+    e = rqci_db_int_kept(r->db, "PRAGMA schema_version", &r->version, &version, err);
     if (!e && version != r->shape.version) {
         clear(r);
         e = rqci_shape_read(r->db, NULL, &r->shape, err);
@@ -154,13 +165,8 @@ static rqc_err begin_read(rqci_reader *r, rqci_errbuf *err)
 static void source_end(void *ctx)
 {
     rqci_reader *r = &((rqci_store *)ctx)->reader;
-    if (!sqlite3_get_autocommit(r->db)) {
-        if (!r->rollback && rqci_db_prepare(r->db, "ROLLBACK", true, &r->rollback, NULL))
-            sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
-        else
-            sqlite3_step(r->rollback);
-        sqlite3_reset(r->rollback);
-    }
+    if (!sqlite3_get_autocommit(r->db))
+        end_read(r);
     r->inside = false;
 }
 

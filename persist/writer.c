@@ -22,10 +22,19 @@ typedef enum outcome {
 
 // ---- Transactions ----
 
+rqc_err rqci_store_rollback_ready(rqci_store *s, rqci_errbuf *err)
+{
+    return s->rollback ? RQC_OK : rqci_db_prepare(s->db, "ROLLBACK", true, &s->rollback, err);
+}
+
 void rqci_store_rollback(rqci_store *s)
 {
-    if (s->db && !sqlite3_get_autocommit(s->db))
-        sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    if (!s->db || sqlite3_get_autocommit(s->db))
+        return;
+    if (rqci_store_rollback_ready(s, NULL))
+        return;
+    (void)sqlite3_step(s->rollback);
+    sqlite3_reset(s->rollback);
 }
 
 static rqc_err step(rqci_store *s, const char *sql, sqlite3_stmt **stmt, rqci_errbuf *err)
@@ -362,7 +371,9 @@ static bool wait_for_work(rqci_store *s)
             s->idle_touched = s->n_touched;
             s->idle_until = idle_end();
         }
-        s->sleeps_long = !s->wal_used;
+        // A transaction that could not be undone keeps others from writing.
+        const bool open = !s->turn_taken && !sqlite3_get_autocommit(s->db);
+        s->sleeps_long = !s->wal_used && !open;
         if (s->sleeps_long)
             pthread_cond_wait(&s->wake, &s->mu);
         else if (pthread_cond_timedwait(&s->wake, &s->mu, &s->idle_until) == ETIMEDOUT &&
@@ -416,8 +427,9 @@ void *rqci_writer_main(void *store)
         pthread_mutex_unlock(&s->mu);
         if (end)
             return NULL;
-        if (!work && !rqci_checkpoint(s, false))
-            rqci_wal_touched(s); // a reader is in the way: again in a while
+        rqci_store_rollback(s);
+        if (!sqlite3_get_autocommit(s->db) || (!work && !rqci_checkpoint(s, false)))
+            rqci_wal_touched(s); // again in a while; a reader may be in the checkpoint's way
         else if (!work)
             s->wal_used = false;
         run_calls(s, calls);
@@ -483,11 +495,11 @@ static bool take_turn(rqci_store *s)
 // The writer thread is woken only when there is something for it.
 static void end_turn(rqci_store *s)
 {
-    const bool large = rqci_checkpoint_due(s);
+    const bool large = rqci_checkpoint_due(s), open = !sqlite3_get_autocommit(s->db);
     pthread_mutex_lock(&s->mu);
     s->turn_taken = false;
     s->ckpt_wanted = s->ckpt_wanted || large;
-    if (has_work(s) || (s->sleeps_long && s->wal_used))
+    if (has_work(s) || (s->sleeps_long && (s->wal_used || open)))
         pthread_cond_signal(&s->wake);
     pthread_mutex_unlock(&s->mu);
 }

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sweeps: a story is told again and again, each time with the next fault, until the fault is no
+// longer reached. After each: the call that failed said why, nothing is lost or left behind, and
+// the next call works.
+#ifndef RQC_TESTS_FAULTS_SWEEP_H
+#define RQC_TESTS_FAULTS_SWEEP_H
+
+#include "tests/faults_stories.h"
+
+// How a kind fails, and which errors are a clear answer.
+typedef struct fault_way {
+    fault_kind kind;
+    const char *name;
+    int code;         // for faults_arm
+    uint32_t answers; // bits: rqc_err codes
+    bool once_only;   // lasting makes no sense, or waits
+} fault_way;
+
+#define CASE_SECONDS 60u // a case that takes longer hangs
+#define LATER_MS     10000
+#define NOTES        3 // of one story and way
+
+extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
+
+// ---- What a case leaves behind ------------------------------------------------------------------
+
+static unsigned entries(const char *dir)
+{
+    unsigned n = 0;
+    DIR *d = opendir(dir);
+    while (d && readdir(d))
+        n++;
+    if (d)
+        closedir(d);
+    return n;
+}
+
+// Maps of files in the test's folder.
+static unsigned maps(const world *w)
+{
+    char line[1024];
+    unsigned n = 0;
+    FILE *f = fopen("/proc/self/maps", "re");
+    while (f && fgets(line, sizeof line, f))
+        n += strstr(line, w->root) != NULL;
+    if (f)
+        fclose(f);
+    return n;
+}
+
+// A thread that was joined may be seen for a moment.
+static bool threads_ended(unsigned want)
+{
+    for (int i = 0; i < 2000; i++) {
+        if (entries("/proc/self/task") <= want)
+            return true;
+        fault_sleep_us(500);
+    }
+    return false;
+}
+
+typedef struct house {
+    unsigned fds, maps, threads;
+} house;
+
+static house look_around(const world *w)
+{
+    return (house){entries("/proc/self/fd"), maps(w), entries("/proc/self/task")};
+}
+
+static bool tidy(const world *w, const house *before, check_text *why)
+{
+    if (!threads_ended(before->threads))
+        return check_no(why, "a thread runs on");
+    const house now = look_around(w);
+    if (now.fds != before->fds)
+        return check_no(why, "%u descriptors are open, %u were", now.fds, before->fds);
+    if (now.maps != before->maps)
+        return check_no(why, "%u files are mapped, %u were", now.maps, before->maps);
+    if (__lsan_do_recoverable_leak_check && __lsan_do_recoverable_leak_check() != 0)
+        return check_no(why, "memory was lost");
+    return true;
+}
+
+// ---- One case -----------------------------------------------------------------------------------
+
+static char label[256]; // what runs now, for whoever finds it dead
+
+static void on_death(int signal_number)
+{
+    static const char dead[] = "\n# died or hung: ";
+    ssize_t n = write(2, dead, sizeof dead - 1);
+    n += write(2, label, strlen(label));
+    const char *where = faults_where();
+    n += write(2, where, strlen(where));
+    n += write(2, "\n", 1);
+    (void)n;
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
+static void on_hang(int signal_number)
+{
+    (void)signal_number;
+    abort();
+}
+
+// The view may follow a little later, but it must.
+static bool follows(world *w, check_text *why)
+{
+    rqc_error err = {.text = ""};
+    rqc_err rc = RQC_OK;
+    for (int i = 0; i < LATER_MS / 2; i++) {
+        rc = rqc_sync(w->db, &err);
+        if (rc == RQC_OK)
+            return true;
+        fault_sleep_us(2000);
+    }
+    return check_no(why, "sync does not recover: %s: %.120s", rqc_err_text(rc), err.text);
+}
+
+static bool clear_answer(const world *w, const fault_way *way, check_text *why)
+{
+    if (!*w->text)
+        return check_no(why, "%s failed without a word: %s", w->what, rqc_err_text(w->code));
+    if (w->code < RQC_NOT_FOUND || w->code > RQC_INTERNAL || !(way->answers >> w->code & 1u))
+        return check_no(why, "%s: the answer is: %s: %.100s", w->what, rqc_err_text(w->code),
+                        w->text);
+    return true;
+}
+
+// After the fault: the handle, where there is one, is whole, and what failed works now.
+static bool goes_on(world *w, const story *s, bool told, check_text *why)
+{
+    if (w->db && (!follows(w, why) || !world_whole(w, why)))
+        return false;
+    if (s->after && !s->after(w, told, why))
+        return false;
+    if (told)
+        return true;
+    if (s->tell(w) != RQC_OK)
+        return check_no(why, "again: %s: %s: %.120s", w->what, rqc_err_text(w->code), w->text);
+    return (!w->db || world_whole(w, why)) && (!s->after || s->after(w, true, why));
+}
+
+// And so does the next owner's start.
+static bool opens_again(world *w, const story *s, check_text *why)
+{
+    rqc_close(w->db);
+    w->db = NULL;
+    if (world_open(w) != RQC_OK)
+        return check_no(why, "the next start: %s: %.120s", rqc_err_text(w->code), w->text);
+    const rqc_position now = rqc_position_now(w->db);
+    if (!s->new_epoch && w->start.term != 0 && now.term != w->start.term)
+        return check_no(why, "the next start begins term %u", now.term);
+    const bool whole = world_whole(w, why);
+    rqc_close(w->db);
+    w->db = NULL;
+    return whole;
+}
+
+static void prepare(world *w, const story *s)
+{
+    world_restore(w, s->start);
+    if (s->opens && world_open(w) != RQC_OK)
+        die("%s: open: %s", s->name, w->text);
+    if (s->prepare)
+        s->prepare(w);
+}
+
+// *ret_failed: how many events did. True when all is well after it.
+static bool one_case(world *w, const story *s, const fault_way *way, bool lasting, uint64_t n,
+                     uint64_t *ret_failed, check_text *why)
+{
+    snprintf(label, sizeof label, "%s:%s:%s:%" PRIu64 " ", s->name, way->name,
+             lasting ? "lasting" : "once", n);
+    alarm(CASE_SECONDS);
+    const house before = look_around(w);
+    prepare(w, s);
+    faults_arm(way->kind, n, lasting, way->code);
+    const rqc_err rc = s->tell(w);
+    *ret_failed = faults_disarm();
+    if (getenv("RQC_FAULTS_SHOW") && *ret_failed > 0)
+        tap_note("%s%s: %s: %s", label, rc ? w->what : "told", rqc_err_text(rc), rc ? w->text : "");
+    bool good = rc == RQC_OK || clear_answer(w, way, why);
+    if (!goes_on(w, s, rc == RQC_OK, good ? why : &(check_text){""}))
+        good = false;
+    if (good && !opens_again(w, s, why))
+        good = false;
+    rqc_close(w->db);
+    w->db = NULL;
+    good = good && tidy(w, &before, why);
+    alarm(0);
+    return good;
+}
+
+// ---- A sweep ------------------------------------------------------------------------------------
+
+// How many events of each kind a story has.
+static void count(world *w, const story *s, uint64_t ret[FAULTS_KINDS])
+{
+    snprintf(label, sizeof label, "%s ", s->name);
+    alarm(CASE_SECONDS);
+    prepare(w, s);
+    faults_arm(FAULTS_ALLOC, 0, false, 0);
+    const rqc_err rc = s->tell(w);
+    faults_disarm();
+    for (int i = 0; i < FAULTS_KINDS; i++)
+        ret[i] = faults_counted((fault_kind)i);
+    if (rc != RQC_OK)
+        die("%s without a fault: %s: %s", s->name, w->what, w->text);
+    rqc_close(w->db);
+    w->db = NULL;
+    alarm(0);
+}
+
+// The first ones one by one, those behind them in steps of which one is left to chance, so that
+// another run tries others.
+static uint64_t step_after(uint64_t n, uint64_t events, uint64_t budget)
+{
+    const uint64_t first = budget / 2;
+    if (n < first || events <= budget)
+        return 1;
+    const uint64_t step = (events - first + budget - first - 1) / (budget - first);
+    return n == first ? 1 + fault_rand(step) : step;
+}
+
+static uint64_t sweep_one(world *w, const story *s, const fault_way *way, bool lasting,
+                          uint64_t events, uint64_t budget)
+{
+    uint64_t all = 0, cases = 0, wrong = 0, failed = 1;
+    // All of them are all that are reached, however many the count found.
+    const uint64_t last = events <= budget ? UINT64_MAX : events;
+    for (uint64_t n = 1; failed > 0 && n <= last; n += step_after(n, events, budget)) {
+        check_text why = {""};
+        if (!one_case(w, s, way, lasting, n, &failed, &why) && wrong++ < NOTES)
+            tap_note("%s%s [%s]", label, why.text, faults_where());
+        all += failed;
+        cases += failed > 0;
+    }
+    ok(wrong == 0, "%s: %s, %s: %" PRIu64 " of %" PRIu64 " injected, %" PRIu64 " wrong", s->name,
+       way->name, lasting ? "lasting" : "once", cases, events, wrong);
+    return all;
+}
+
+// RQC_FAULTS=STORY:WAY:once|lasting:N runs one case, as a note names it; parts from the right may
+// be left out.
+static bool chosen(const char *story_name, const char *way, const char *mode, uint64_t *ret_n)
+{
+    const char *given = getenv("RQC_FAULTS");
+    char want[128];
+    *ret_n = 0;
+    if (!given)
+        return true;
+    const int full = snprintf(want, sizeof want, "%s:%s:%s", story_name, way, mode);
+    const char *third = strchr(given, ':');
+    third = third ? strchr(third + 1, ':') : NULL;
+    const char *fourth = third ? strchr(third + 1, ':') : NULL;
+    if (!fourth)
+        return strncmp(want, given, strlen(given)) == 0;
+    *ret_n = strtoull(fourth + 1, NULL, 10);
+    return fourth - given == full && strncmp(want, given, (size_t)full) == 0;
+}
+
+static void sweep_way(world *w, const story *s, const fault_way *way, bool lasting, uint64_t events,
+                      uint64_t budget, uint64_t *sum)
+{
+    uint64_t n, failed;
+    if (!chosen(s->name, way->name, lasting ? "lasting" : "once", &n) || events == 0)
+        return;
+    if (n == 0) {
+        *sum += sweep_one(w, s, way, lasting, events, budget);
+        return;
+    }
+    check_text why = {""};
+    ok(one_case(w, s, way, lasting, n, &failed, &why), "%s%s [%s]", label, why.text,
+       faults_where());
+    *sum += failed;
+}
+
+// One check for each story and way, and their sums. `budget`: cases of each, at least 2; all where
+// there are no more. `both`: each way once and lasting, else by turns.
+static void sweep(world *w, const fault_way *ways, unsigned n, uint64_t budget, bool both)
+{
+    uint64_t sum[64] = {0};
+    budget = budget < 2 ? 2 : budget;
+    signal(SIGALRM, on_hang);
+    signal(SIGABRT, on_death);
+    if (!__lsan_do_recoverable_leak_check)
+        signal(SIGSEGV, on_death);
+    signal(SIGBUS, on_death);
+    for (size_t i = 0; i < STORIES; i++) {
+        uint64_t events[FAULTS_KINDS];
+        const char *given = getenv("RQC_FAULTS");
+        const size_t len = strlen(stories[i].name);
+        if (given && strncmp(given, stories[i].name, len) != 0)
+            continue;
+        count(w, &stories[i], events);
+        for (unsigned k = 0; k < n; k++) {
+            const bool turn = both || getenv("RQC_FAULTS"), even = (i + k) % 2 == 0;
+            if (turn || even || ways[k].once_only)
+                sweep_way(w, &stories[i], &ways[k], false, events[ways[k].kind], budget, &sum[k]);
+            if (!ways[k].once_only && (turn || !even))
+                sweep_way(w, &stories[i], &ways[k], true, events[ways[k].kind], budget, &sum[k]);
+        }
+    }
+    for (unsigned k = 0; k < n; k++)
+        if (!getenv("RQC_FAULTS"))
+            ok(sum[k] > 0, "%s: %" PRIu64 " faults", ways[k].name, sum[k]);
+}
+
+#endif
