@@ -62,7 +62,7 @@ static void show(rqc_db *db)
     pthread_mutex_unlock(&db->lock);
     if (now)
         rqci_logf(&db->log, RQCI_WARN,
-                  "%s: sessions of this process read here until the view follows",
+                  "%s: sessions of this process read here until the view follows again",
                   db->spare.ref->dir);
 }
 
