@@ -60,6 +60,7 @@ typedef struct rqci_spare {
     rqci_view *view;
     rqci_mirror_ref *ref; // of its mirror, kept until close once there is one
     rqc_err code;         // why the last attempt failed
+    _Atomic bool behind;  // it did: the spare stands still, too. Anybody may look
     int64_t again_ms;     // when the next one may come
     bool closed;
 } rqci_spare;

@@ -81,6 +81,7 @@ static void follow(rqc_db *db)
         s->again_ms = rqci_now_ms() + AGAIN_MS;
     }
     s->code = rc;
+    atomic_store(&s->behind, rc != RQC_OK);
     if (rc == RQC_OK)
         show(db);
 }
@@ -123,6 +124,7 @@ bool rqci_spare_leave(rqc_db *db, uint64_t seq)
         rqci_store_close(s->store);
         s->store = NULL;
         s->code = RQC_OK;
+        atomic_store(&s->behind, false);
     }
     pthread_mutex_unlock(&s->lock);
     return leave;
