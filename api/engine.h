@@ -80,7 +80,7 @@ struct rqc_db {
 
     pthread_mutex_t apply;
     rqci_view *view;      // owner only; guarded by apply
-    _Atomic bool lagging; // is cleared with `lock` held
+    _Atomic bool lagging; // is cleared with spare.lock held
     _Atomic bool no_room; // and that is for want of room
     rqci_errbuf lag_why;  // guarded by apply, as what follows
     rqc_err lag_code;

@@ -50,11 +50,10 @@ static rqc_err make(rqc_db *db, rqci_errbuf *err)
     return RQC_OK;
 }
 
-// Unless the shared view came back meanwhile.
 static void show(rqc_db *db)
 {
     pthread_mutex_lock(&db->lock);
-    const bool now = atomic_load(&db->lagging) && db->reads != db->spare.ref;
+    const bool now = db->reads != db->spare.ref;
     if (now) {
         rqci_read_from(db, db->spare.ref);
         rqci_mirror_wake(db->mirror->mirror);
@@ -114,8 +113,6 @@ bool rqci_spare_leave(rqc_db *db, uint64_t seq)
     const bool leave = shown.generation == 0 || shown.seq <= seq;
     if (leave) {
         pthread_mutex_lock(&db->lock);
-        atomic_store(&db->lagging, false);
-        atomic_store(&db->no_room, false);
         if (db->reads != db->mirror)
             rqci_read_from(db, db->mirror);
         pthread_mutex_unlock(&db->lock);
@@ -125,6 +122,8 @@ bool rqci_spare_leave(rqc_db *db, uint64_t seq)
         s->store = NULL;
         s->code = RQC_OK;
         atomic_store(&s->behind, false);
+        atomic_store(&db->no_room, false);
+        atomic_store(&db->lagging, false); // last: then nothing is left of it
     }
     pthread_mutex_unlock(&s->lock);
     return leave;
