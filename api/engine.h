@@ -71,6 +71,7 @@ typedef struct rqci_spare {
     rqci_view *view;
     rqci_mirror_ref *ref; // of its mirror, kept until close once there is one
     rqc_err code;         // why the last attempt failed
+    _Atomic bool behind;  // it did: the spare stands still, too. Anybody may look
     int64_t again_ms;     // when the next one may come
     bool closed;
 } rqci_spare;
@@ -90,7 +91,7 @@ struct rqc_db {
 
     pthread_mutex_t apply;
     rqci_view *view;      // owner only; guarded by apply
-    _Atomic bool lagging; // is cleared with `lock` held
+    _Atomic bool lagging; // is cleared with spare.lock held
     _Atomic bool no_room; // and that is for want of room
     rqci_errbuf lag_why;  // guarded by apply, as what follows
     rqc_err lag_code;

@@ -723,7 +723,8 @@ typedef struct rqc_result {
     uint64_t written;      // rows inserted or changed
     uint64_t skipped;      // adds whose id was there
     uint64_t deleted;      // rows deleted, cascades counted
-    int visible;           // 0: durable, but the view lags and will show it later
+    int visible;           // 0: durable, but the shared view lags and will show it later; the
+                           // owner's sessions see it all the same, unless rqc_stats says otherwise
     int replayed;          // 1: the rest is what a commit with the same key returned before
 } rqc_result;
 

@@ -50,11 +50,10 @@ static rqc_err make(rqc_db *db, rqci_errbuf *err)
     return RQC_OK;
 }
 
-// Unless the shared view came back meanwhile.
 static void show(rqc_db *db)
 {
     pthread_mutex_lock(&db->lock);
-    const bool now = atomic_load(&db->lagging) && db->reads != db->spare.ref;
+    const bool now = db->reads != db->spare.ref;
     if (now) {
         rqci_read_from(db, db->spare.ref);
         rqci_mirror_wake(db->mirror->mirror);
@@ -62,7 +61,7 @@ static void show(rqc_db *db)
     pthread_mutex_unlock(&db->lock);
     if (now)
         rqci_logf(&db->log, RQCI_WARN,
-                  "%s: sessions of this process read here until the view follows",
+                  "%s: sessions of this process read here until the view follows again",
                   db->spare.ref->dir);
 }
 
@@ -81,6 +80,7 @@ static void follow(rqc_db *db)
         s->again_ms = rqci_now_ms() + AGAIN_MS;
     }
     s->code = rc;
+    atomic_store(&s->behind, rc != RQC_OK);
     if (rc == RQC_OK)
         show(db);
 }
@@ -113,8 +113,6 @@ bool rqci_spare_leave(rqc_db *db, uint64_t seq)
     const bool leave = shown.generation == 0 || shown.seq <= seq;
     if (leave) {
         pthread_mutex_lock(&db->lock);
-        atomic_store(&db->lagging, false);
-        atomic_store(&db->no_room, false);
         if (db->reads != db->mirror)
             rqci_read_from(db, db->mirror);
         pthread_mutex_unlock(&db->lock);
@@ -123,6 +121,9 @@ bool rqci_spare_leave(rqc_db *db, uint64_t seq)
         rqci_store_close(s->store);
         s->store = NULL;
         s->code = RQC_OK;
+        atomic_store(&s->behind, false);
+        atomic_store(&db->no_room, false);
+        atomic_store(&db->lagging, false); // last: then nothing is left of it
     }
     pthread_mutex_unlock(&s->lock);
     return leave;

@@ -66,7 +66,7 @@ static rqc_err read_owner(rqc_db *db, rqc_stats *s, rqci_errbuf *detail)
     rqci_reader_free(r);
     rqci_mirror_ref_drop(db, ref);
     pthread_mutex_lock(&db->lock);
-    s->spare = db->reads->spare;
+    s->spare = db->reads->spare && !atomic_load(&db->spare.behind);
     pthread_mutex_unlock(&db->lock);
     return rc;
 }

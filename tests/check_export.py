@@ -21,6 +21,12 @@ TABLES = ("http", "http_header", "http_search_param", "http_body_form", "http_bo
           "http_body_raw", "http_response", "http_response_header")
 LEFT_OUT = {"http": {"folder_id", "content_hash", "last_run_at"}}
 LEFT_OUT_CHILD = {"created_at", "updated_at"}
+MEMORY = cli.memory_folder()
+# Of a workspace, and of its requests' children.
+BASES = "workspace_id = ? AND NOT is_delta AND NOT is_snapshot"
+OF_BASES = f"http_id IN (SELECT id FROM http WHERE {BASES})"
+WHERE = {"http": BASES, "http_response": OF_BASES,
+         "http_response_header": f"response_id IN (SELECT id FROM http_response WHERE {OF_BASES})"}
 
 
 def export(c: cli.Cli, workspace: str, lost=""):
@@ -70,24 +76,13 @@ def valid(e) -> bool:
 
 def rows(c: cli.Cli, workspace: str):
     """{table: {id: row}} of the base requests of a workspace, without what HAR does not carry."""
-    wid = cli.unulid(workspace)
     found = {t: {} for t in TABLES}
-    base = {r["id"]: r for r in c.rows("http", "workspace_id = ? AND NOT is_delta"
-                                       " AND NOT is_snapshot", wid)}
-    responses = {r["id"]: r for r in c.rows("http_response") if r["http_id"] in base}
     for table in TABLES:
-        for r in c.rows(table):
-            if r.get("workspace_id", workspace) != workspace:
-                continue
-            if r.get("is_delta") or r.get("is_snapshot"):
-                continue
-            if table == "http_response_header" and r["response_id"] not in responses:
-                continue
-            if r.get("http_id", next(iter(base), None)) not in base:
-                continue
+        for r in c.rows(table, WHERE.get(table, f"NOT is_delta AND {OF_BASES}"),
+                        cli.unulid(workspace)):
             # The other bodies of a request are left out.
             kind = {"http_body_form": 1, "http_body_urlencoded": 2, "http_body_raw": 3}.get(table)
-            if kind and base[r["http_id"]]["body_kind"] != kind:
+            if kind and found["http"][r["http_id"]]["body_kind"] != kind:
                 continue
             skipped = LEFT_OUT.get(table, LEFT_OUT_CHILD)
             if table == "http_response":
@@ -101,7 +96,7 @@ def check_round(c: cli.Cli, workspace: str, name: str, lost="", elsewhere=True) 
     out, har = export(c, workspace, lost)
     want = rows(c, workspace)
     tap.equal(len(har["log"]["entries"]), len(want["http"]), f"{name}: every base request")
-    with cli.database() as new:
+    with cli.database(parent=MEMORY) as new:
         got = new.one("import", "-", stdin=out, quiet=False)
         tap.equal((got["workspace_id"], got["requests"], got["warnings"]),
                   (workspace, len(want["http"]), 0), f"{name}: into the same workspace")
@@ -256,9 +251,9 @@ def check_command(c: cli.Cli) -> None:
 
 def main() -> None:
     for check in (check_samples, check_others, check_foreign, check_hostile):
-        with cli.database() as c:
+        with cli.database(parent=MEMORY) as c:
             check(c)
-    with cli.database() as c:
+    with cli.database(parent=MEMORY) as c:
         c.one("import", HAR)
         check_command(c)
     tap.done()

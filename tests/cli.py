@@ -9,6 +9,7 @@ characters.
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -26,6 +27,7 @@ CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u20
 POSITION = re.compile(r"^[0-9]+@[0-9A-HJKMNP-TV-Z]{26}:([0-9]+)$")
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def ulid(b: bytes) -> str:
     n = int.from_bytes(b, "big")
     return "".join(DIGITS[n >> 5 * i & 31] for i in range(25, -1, -1))
@@ -200,9 +202,20 @@ def position_ok(o) -> bool:
     return bool(m) and type(o.get("seq")) is int and int(m[1]) == o["seq"]
 
 
+def memory_folder():
+    """Where files are in memory, if there is plenty of it: for tests of many commands, each of
+    which waits for the disk, that are not about the disk."""
+    try:
+        fs = os.statvfs("/dev/shm")
+    except OSError:
+        return None
+    roomy = fs.f_bavail * fs.f_frsize >= 1 << 28
+    return "/dev/shm" if roomy and os.access("/dev/shm", os.W_OK) else None
+
+
 @contextlib.contextmanager
-def database(init=True):
-    with tempfile.TemporaryDirectory(prefix="reqcast-test-") as folder:
+def database(init=True, parent=None):
+    with tempfile.TemporaryDirectory(prefix="reqcast-test-", dir=parent) as folder:
         c = Cli(folder)
         if init:
             c.one("init")

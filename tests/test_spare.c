@@ -65,6 +65,41 @@ static bool reads_spare(rqc_db *db)
     return s.spare != 0;
 }
 
+// ---- The view ----------------------------------------------------------------------------------
+
+// A view that was given up and made again is another one for whoever looks at its control page
+// alone.
+static void test_given_up(void)
+{
+    rqc_db *db = sdb_open();
+    rqci_mirror *m = NULL;
+    rqci_reader *x = NULL, *late = NULL;
+    lag(db);
+    uint64_t seq = commit(db, 30).position.seq;
+    rqc_read *r = sdb_read(db);
+    if (rqci_mirror_open(spare, NULL, &m, NULL) != RQC_OK ||
+        rqci_reader_new(m, &x, NULL) != RQC_OK || rqci_reader_new(m, &late, NULL) != RQC_OK)
+        bail("no mirror of %s", spare);
+    is(rqci_reader_begin(x, NULL), RQC_OK, "a reader of the spare view");
+    is(rqci_reader_state(x)->seq, seq, "at its position");
+    rqci_reader_end(x);
+    rqc_read_end(r);
+    comes_back(db);
+    is(rqci_reader_begin(late, NULL), RQC_UNAVAILABLE, "one that was given up is none");
+    lag(db);
+    seq = commit(db, 31).position.seq;
+    begin(r);
+    is(rqci_reader_begin(x, NULL), RQC_OK, "one that was made again");
+    is(rqci_reader_state(x)->seq, seq, "is read, not the one before");
+    rqci_reader_end(x);
+    rqci_reader_free(x);
+    rqci_reader_free(late);
+    rqci_mirror_close(m);
+    rqc_read_free(r);
+    comes_back(db);
+    rqc_close(db);
+}
+
 // ---- Sessions -----------------------------------------------------------------------------------
 
 static void test_sessions(void)
@@ -243,14 +278,33 @@ static void *read_on(void *arg)
     return NULL;
 }
 
+// Another program: nothing tells of what it writes.
+static void *write_on(void *arg)
+{
+    crowd *c = arg;
+    sqlite3 *other = NULL;
+    if (sqlite3_open(sdb_path, &other) != SQLITE_OK)
+        atomic_fetch_add(&c->failed, 1);
+    sqlite3_busy_timeout(other, 10000);
+    while (!atomic_load(&c->stop))
+        if (sqlite3_exec(other, "PRAGMA synchronous = OFF; UPDATE workspaces SET name = name", NULL,
+                         NULL, NULL) != SQLITE_OK)
+            atomic_fetch_add(&c->failed, 1);
+        else
+            sdb_pause_ms(1);
+    sqlite3_close(other);
+    return NULL;
+}
+
 static void test_threads(void)
 {
     crowd c = {.db = sdb_open()};
-    pthread_t threads[READERS];
+    pthread_t threads[READERS], foreign;
+    pthread_create(&foreign, NULL, write_on, &c);
     unsigned in_spare = 0;
     for (int i = 0; i < READERS; i++)
         pthread_create(&threads[i], NULL, read_on, &c);
-    for (uint64_t round = 0; round < tap_scaled(30); round++) {
+    for (uint64_t round = 0; round < tap_scaled(20); round++) {
         lag(c.db);
         for (uint64_t n = 0; n < 4; n++) {
             atomic_store(&c.acknowledged, commit(c.db, 100 + 8 * round + n).position.seq);
@@ -264,6 +318,7 @@ static void test_threads(void)
     atomic_store(&c.stop, true);
     for (int i = 0; i < READERS; i++)
         pthread_join(threads[i], NULL);
+    pthread_join(foreign, NULL);
     is(atomic_load(&c.failed), 0, "%u sessions saw what was acknowledged, and never less",
        atomic_load(&c.begun));
     ok(in_spare > 0, "in %u spare views", in_spare);
@@ -277,6 +332,7 @@ int main(void)
 {
     sdb_begin("spare");
     snprintf(spare, sizeof spare, "%s.rqc-spare", sdb_path);
+    test_given_up();
     test_sessions();
     test_foreign();
     test_refused();
