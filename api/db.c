@@ -236,6 +236,8 @@ static rqc_err db_new(const char *path, const rqc_options *o, bool owner, rqc_db
     pthread_mutex_init(&db->completions.lock, NULL);
     pthread_mutex_init(&db->errands.lock, NULL);
     pthread_cond_init(&db->errands.wake, NULL);
+    pthread_mutex_init(&db->line.lock, NULL);
+    rqci_sp_init(&db->line.sp);
     db->completions.fd = -1;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
@@ -367,6 +369,7 @@ void rqc_close(rqc_db *db)
     rqci_keeper_stop(db);
     rqci_errands_end(db);
     rqci_spare_close(db);
+    rqci_remote_hang_up(db);
     rqci_store_close(db->store);
     rqci_completions_end(db);
     rqci_view_close(db->view);
@@ -383,6 +386,7 @@ void rqc_close(rqc_db *db)
     pthread_mutex_destroy(&db->completions.lock);
     pthread_mutex_destroy(&db->errands.lock);
     pthread_cond_destroy(&db->errands.wake);
+    pthread_mutex_destroy(&db->line.lock);
     free(db->path);
     free(db);
     rqci_xfsz_drop(&limit);

@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "cache/view.h"
 #include "persist/store.h"
+#include "replicate/sp.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -76,6 +77,13 @@ typedef struct rqci_spare {
     bool closed;
 } rqci_spare;
 
+// The connection to the sidecar that an attached handle's last commit left open (remote.c).
+typedef struct rqci_line {
+    pthread_mutex_t lock;
+    rqci_sp sp;
+    char *url; // NULL: there is none
+} rqci_line;
+
 struct rqc_db {
     bool owner;
     unsigned forks; // forks of this process when it was opened
@@ -119,6 +127,7 @@ struct rqc_db {
     rqci_watching watching;
     rqci_completions completions;
     rqci_errands errands;
+    rqci_line line;
 };
 
 struct rqc_read {
@@ -203,6 +212,7 @@ bool rqci_remote_there(const rqc_db *db);
 // The job's writes as one transaction; its results are those of the sidecar. Returns job->err. With
 // a key it is asked again when the answer is lost.
 rqc_err rqci_remote_run(rqc_db *db, rqci_job *job);
+void rqci_remote_hang_up(rqc_db *db); // when no commit runs
 // What the sidecar says of itself, JSON; appended to out.
 rqc_err rqci_remote_stats(const char *url, rqci_buf *out, rqci_errbuf *err);
 

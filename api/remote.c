@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Questions of this process to the sidecar that owns a database: one connection per question.
+// Questions of this process to the sidecar that owns a database. A commit leaves its connection to
+// the next one of the handle; commits at the same time have one each.
 #include "api/engine.h"
 
 #include "replicate/message.h"
@@ -7,6 +8,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <time.h>
@@ -81,6 +83,53 @@ static void end(call *c)
     rqci_buf_free(&c->question);
 }
 
+// ---- The connection that is kept ----------------------------------------------------------------
+
+static void drop(rqci_line *l)
+{
+    rqci_sp_free(&l->sp);
+    rqci_sp_init(&l->sp);
+    free(l->url);
+    l->url = NULL;
+}
+
+void rqci_remote_hang_up(rqc_db *db)
+{
+    drop(&db->line);
+}
+
+static void take_line(rqc_db *db, call *c, const char *url)
+{
+    rqci_line *l = &db->line;
+    pthread_mutex_lock(&l->lock);
+    if (l->url && strcmp(l->url, url) == 0) {
+        c->sp = l->sp;
+        rqci_sp_init(&l->sp);
+    }
+    drop(l);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static void keep_line(rqc_db *db, call *c, const char *url)
+{
+    rqci_line *l = &db->line;
+    pthread_mutex_lock(&l->lock);
+    if (!l->url && c->sp.fd >= 0 && (l->url = strdup(url))) {
+        l->sp = c->sp;
+        rqci_sp_init(&c->sp);
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
+// ---- Hello --------------------------------------------------------------------------------------
+
+static rqc_err hello_end(call *c, const rqci_message *m, rqci_hello_answer *ret_answer,
+                         rqci_errbuf *err)
+{
+    c->sent = false;
+    return rqci_hello_answer_decode(m, ret_answer, err);
+}
+
 // Who answers, and how long a question may be. Nothing is lost by asking again: a sidecar that has
 // just started, or opens its socket again, needs a moment.
 static rqc_err hello(call *c, rqci_hello_answer *ret_answer, rqci_errbuf *err)
@@ -91,6 +140,13 @@ static rqc_err hello(call *c, rqci_hello_answer *ret_answer, rqci_errbuf *err)
     rqc_err rc = rqci_ask_hello(&c->question, &h);
     if (rc != RQC_OK)
         return rc;
+    if (c->sp.fd >= 0) {
+        // One that was kept: its sidecar may be gone, and another one there.
+        rc = exchange(c, patience[0], &m, err);
+        if (rc == RQC_OK)
+            return hello_end(c, &m, ret_answer, err);
+        rqci_sp_close(&c->sp);
+    }
     for (size_t i = 0; i < sizeof patience / sizeof *patience; i++) {
         rc = exchange(c, patience[i], &m, err);
         if (rc != RQC_UNAVAILABLE && rc != RQC_TIMEOUT)
@@ -100,7 +156,7 @@ static rqc_err hello(call *c, rqci_hello_answer *ret_answer, rqci_errbuf *err)
         nanosleep(&pause, NULL);
     }
     if (rc == RQC_OK)
-        rc = rqci_hello_answer_decode(&m, ret_answer, err);
+        return hello_end(c, &m, ret_answer, err);
     c->sent = false;
     return rc;
 }
@@ -173,8 +229,13 @@ rqc_err rqci_remote_run(rqc_db *db, rqci_job *job)
     if (job->err != RQC_OK)
         return job->err;
     job->err = begin(&c, url, &job->detail);
-    if (job->err == RQC_OK)
+    if (job->err == RQC_OK) {
+        take_line(db, &c, url);
         job->err = commit(&c, job, &a);
+    }
+    // What the sidecar has answered leaves nothing behind on the connection.
+    if (job->err == RQC_OK)
+        keep_line(db, &c, url);
     end(&c);
     if (job->err != RQC_OK)
         return job->err;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "replicate/message.h"
+#include "replicate/message_parts.h"
 
 #include "base/id.h"
 
@@ -11,24 +11,13 @@
 #define BUCKETS_ANSWER     (8u + 256u * 16u)
 #define CURSOR_BYTES       40u
 #define LARGE_BYTES        56u
-#define WRITE_BYTES        32u
-#define WRITE_ANSWER_BYTES 64u
 #define FAILURE_BYTES      16u
 
 #define CHANGES_SOME 2u // flag of a question for changes, beside RQCI_FRAME_ALL
 
-#define WRITE_VISIBLE  1u // flags of an answer to a transaction
-#define WRITE_REPLAYED 2u
-
 // ---- Writing ------------------------------------------------------------------------------------
 
-static size_t padded(size_t n)
-{
-    return (n + 7) & ~(size_t)7;
-}
-
-// Room for n more bytes, zeros.
-static rqc_err extend(rqci_buf *out, size_t n, uint8_t **ret)
+rqc_err rqci_message_extend(rqci_buf *out, size_t n, uint8_t **ret)
 {
     if (n > RQCI_MSG_MAX || out->len + n > RQCI_MSG_MAX)
         return RQC_TOO_LARGE;
@@ -41,11 +30,12 @@ static rqc_err extend(rqci_buf *out, size_t n, uint8_t **ret)
     return RQC_OK;
 }
 
-static rqc_err begin(rqci_buf *out, uint32_t magic, uint32_t what, size_t n, uint8_t **ret_body)
+rqc_err rqci_message_begin(rqci_buf *out, uint32_t magic, uint32_t what, size_t n,
+                           uint8_t **ret_body)
 {
     uint8_t *p;
     out->len = 0;
-    const rqc_err rc = extend(out, RQCI_MSG_HEADER + n, &p);
+    const rqc_err rc = rqci_message_extend(out, RQCI_MSG_HEADER + n, &p);
     if (rc != RQC_OK)
         return rc;
     rqci_put32(p, magic);
@@ -55,7 +45,7 @@ static rqc_err begin(rqci_buf *out, uint32_t magic, uint32_t what, size_t n, uin
     return RQC_OK;
 }
 
-static void end(rqci_buf *out)
+void rqci_message_end(rqci_buf *out)
 {
     rqci_put32(out->data + 16, (uint32_t)out->len);
     rqci_put64(out->data + 8, rqci_xxh64(out->data + 16, out->len - 16));
@@ -64,12 +54,12 @@ static void end(rqci_buf *out)
 rqc_err rqci_ask_hello(rqci_buf *out, const rqci_hello *h)
 {
     uint8_t *p;
-    const rqc_err rc = begin(out, RQCI_ASK_MAGIC, RQCI_ASK_HELLO, HELLO_BYTES, &p);
+    const rqc_err rc = rqci_message_begin(out, RQCI_ASK_MAGIC, RQCI_ASK_HELLO, HELLO_BYTES, &p);
     if (rc != RQC_OK)
         return rc;
     memcpy(p, h->topic, 16);
     rqci_put32(p + 16, h->flags);
-    end(out);
+    rqci_message_end(out);
     return RQC_OK;
 }
 
@@ -84,8 +74,8 @@ static void put_cursor(uint8_t *p, const rqc_cursor *c)
 rqc_err rqci_ask_changes_put(rqci_buf *out, const rqci_ask_changes *a)
 {
     uint8_t *p;
-    const rqc_err rc =
-        begin(out, RQCI_ASK_MAGIC, RQCI_ASK_CHANGES, CHANGES_BYTES + (a->some ? SET_BYTES : 0), &p);
+    const rqc_err rc = rqci_message_begin(out, RQCI_ASK_MAGIC, RQCI_ASK_CHANGES,
+                                          CHANGES_BYTES + (a->some ? SET_BYTES : 0), &p);
     if (rc != RQC_OK)
         return rc;
     memcpy(p, a->topic, 16);
@@ -97,14 +87,14 @@ rqc_err rqci_ask_changes_put(rqci_buf *out, const rqci_ask_changes *a)
     put_cursor(p + 40, &a->cursor);
     rqci_put32(p + 80, a->limit);
     rqci_put32(p + 84, a->bytes);
-    end(out);
+    rqci_message_end(out);
     return RQC_OK;
 }
 
 rqc_err rqci_ask_large_put(rqci_buf *out, const rqci_ask_large *a)
 {
     uint8_t *p;
-    const rqc_err rc = begin(out, RQCI_ASK_MAGIC, RQCI_ASK_LARGE, LARGE_BYTES, &p);
+    const rqc_err rc = rqci_message_begin(out, RQCI_ASK_MAGIC, RQCI_ASK_LARGE, LARGE_BYTES, &p);
     if (rc != RQC_OK)
         return rc;
     p[0] = a->entity;
@@ -113,118 +103,42 @@ rqc_err rqci_ask_large_put(rqci_buf *out, const rqci_ask_large *a)
     memcpy(p + 24, a->hash, 16);
     rqci_put64(p + 40, a->offset);
     rqci_put64(p + 48, a->most);
-    end(out);
+    rqci_message_end(out);
     return RQC_OK;
 }
 
 rqc_err rqci_ask_buckets_put(rqci_buf *out, const rqci_ask_buckets *a)
 {
     uint8_t *p;
-    const rqc_err rc = begin(out, RQCI_ASK_MAGIC, RQCI_ASK_BUCKETS, BUCKETS_BYTES, &p);
+    const rqc_err rc = rqci_message_begin(out, RQCI_ASK_MAGIC, RQCI_ASK_BUCKETS, BUCKETS_BYTES, &p);
     if (rc != RQC_OK)
         return rc;
     memcpy(p, a->topic, 16);
     memcpy(p + 16, a->epoch.store_id, 16);
     rqci_put32(p + 32, a->epoch.term);
     rqci_put32(p + 36, a->flags);
-    end(out);
+    rqci_message_end(out);
     return RQC_OK;
 }
 
 rqc_err rqci_ask_stats(rqci_buf *out)
 {
     uint8_t *p;
-    const rqc_err rc = begin(out, RQCI_ASK_MAGIC, RQCI_ASK_STATS, 0, &p);
+    const rqc_err rc = rqci_message_begin(out, RQCI_ASK_MAGIC, RQCI_ASK_STATS, 0, &p);
     if (rc == RQC_OK)
-        end(out);
+        rqci_message_end(out);
     return rc;
-}
-
-rqc_err rqci_ask_write_begin(rqci_buf *out, const void *key, size_t key_len)
-{
-    uint8_t *p;
-    if (key_len > RQCI_MSG_KEY)
-        return RQC_TOO_LARGE;
-    const rqc_err rc =
-        begin(out, RQCI_ASK_MAGIC, RQCI_ASK_WRITE, RQCI_WRITES_HEADER + padded(key_len), &p);
-    if (rc != RQC_OK)
-        return rc;
-    rqci_put32(p + 4, (uint32_t)key_len);
-    if (key_len > 0)
-        memcpy(p + RQCI_WRITES_HEADER, key, key_len);
-    return RQC_OK;
-}
-
-static bool is_number(rqc_type t)
-{
-    return t == RQC_INT || t == RQC_REAL || t == RQC_BOOL;
-}
-
-static bool has_bytes(rqc_type t)
-{
-    return t == RQC_TEXT || t == RQC_BYTES || t == RQC_ID;
-}
-
-static rqc_err add_field(rqci_buf *out, int field, const rqc_value *v)
-{
-    uint8_t *p;
-    const uint32_t n = is_number(v->type) ? 8 : has_bytes(v->type) ? v->n : 0;
-    if (n > RQCI_MSG_MAX)
-        return RQC_TOO_LARGE;
-    const rqc_err rc = extend(out, 8 + padded(n), &p);
-    if (rc != RQC_OK)
-        return rc;
-    p[0] = (uint8_t)field;
-    p[1] = (uint8_t)v->type;
-    rqci_put32(p + 4, n);
-    if (is_number(v->type))
-        rqci_put64(p + 8, (uint64_t)v->u.i);
-    else if (n > 0)
-        memcpy(p + 8, v->p, n);
-    return RQC_OK;
-}
-
-rqc_err rqci_ask_write_add(rqci_buf *out, const rqci_asked_write *w)
-{
-    const rqci_entity *e = rqci_entity_of(w->entity);
-    const size_t at = out->len;
-    uint8_t *p, given = 0;
-    if (!e)
-        return RQC_INVALID;
-    rqc_err rc = extend(out, WRITE_BYTES, &p);
-    for (int i = 1; rc == RQC_OK && w->kind != RQCI_KIND_DELETE && i < e->nfields; i++) {
-        if (w->row[i].type == RQC_ABSENT)
-            continue;
-        rc = add_field(out, i, &w->row[i]);
-        given++;
-    }
-    if (rc != RQC_OK)
-        return rc;
-    p = out->data + at;
-    p[0] = w->kind;
-    p[1] = w->entity;
-    p[2] = given;
-    rqci_put32(p + 4, (uint32_t)(out->len - at));
-    rqci_put64(p + 8, w->if_seq);
-    memcpy(p + 16, w->id, 16);
-    return RQC_OK;
-}
-
-void rqci_ask_write_end(rqci_buf *out, uint32_t count)
-{
-    rqci_put32(out->data + RQCI_MSG_HEADER, count);
-    end(out);
 }
 
 rqc_err rqci_answer_begin(rqci_buf *out, rqc_err code)
 {
     uint8_t *p;
-    return begin(out, RQCI_ANSWER_MAGIC, (uint32_t)code, 0, &p);
+    return rqci_message_begin(out, RQCI_ANSWER_MAGIC, (uint32_t)code, 0, &p);
 }
 
 void rqci_answer_end(rqci_buf *out)
 {
-    end(out);
+    rqci_message_end(out);
 }
 
 void rqci_answer_failure(rqci_buf *out, rqc_err code, uint64_t failed, const char *text)
@@ -232,21 +146,23 @@ void rqci_answer_failure(rqci_buf *out, rqc_err code, uint64_t failed, const cha
     uint8_t *p;
     size_t n = strlen(text);
     n = n < RQCI_MSG_TEXT ? n : RQCI_MSG_TEXT;
-    if (begin(out, RQCI_ANSWER_MAGIC, (uint32_t)code, FAILURE_BYTES + padded(n), &p) != RQC_OK) {
+    if (rqci_message_begin(out, RQCI_ANSWER_MAGIC, (uint32_t)code, FAILURE_BYTES + rqci_padded(n),
+                           &p) != RQC_OK) {
         out->len = 0;
         return;
     }
     rqci_put64(p, failed);
     rqci_put32(p + 8, (uint32_t)n);
     memcpy(p + FAILURE_BYTES, text, n);
-    end(out);
+    rqci_message_end(out);
 }
 
 rqc_err rqci_answer_hello(rqci_buf *out, const rqci_hello_answer *a)
 {
     uint8_t *p;
     const size_t n = strlen(a->url);
-    const rqc_err rc = begin(out, RQCI_ANSWER_MAGIC, RQC_OK, HELLO_ANSWER_BYTES + padded(n), &p);
+    const rqc_err rc =
+        rqci_message_begin(out, RQCI_ANSWER_MAGIC, RQC_OK, HELLO_ANSWER_BYTES + rqci_padded(n), &p);
     if (rc != RQC_OK)
         return rc;
     memcpy(p, a->epoch.store_id, 16);
@@ -256,45 +172,28 @@ rqc_err rqci_answer_hello(rqci_buf *out, const rqci_hello_answer *a)
     rqci_put64(p + 32, a->horizon);
     rqci_put32(p + 40, (uint32_t)n);
     memcpy(p + HELLO_ANSWER_BYTES, a->url, n);
-    end(out);
-    return RQC_OK;
-}
-
-rqc_err rqci_answer_write(rqci_buf *out, const rqci_write_answer *a)
-{
-    uint8_t *p;
-    const rqc_err rc = begin(out, RQCI_ANSWER_MAGIC, RQC_OK, WRITE_ANSWER_BYTES, &p);
-    if (rc != RQC_OK)
-        return rc;
-    memcpy(p, a->epoch.store_id, 16);
-    rqci_put32(p + 16, a->epoch.term);
-    rqci_put32(p + 20, (a->visible ? WRITE_VISIBLE : 0) | (a->replayed ? WRITE_REPLAYED : 0));
-    rqci_put64(p + 24, a->seq);
-    rqci_put64(p + 32, a->written);
-    rqci_put64(p + 40, a->skipped);
-    rqci_put64(p + 48, a->deleted);
-    end(out);
+    rqci_message_end(out);
     return RQC_OK;
 }
 
 rqc_err rqci_answer_bytes(rqci_buf *out, uint64_t total, const void *bytes, size_t n)
 {
     uint8_t *p;
-    const rqc_err rc = begin(out, RQCI_ANSWER_MAGIC, RQC_OK, 16 + padded(n), &p);
+    const rqc_err rc = rqci_message_begin(out, RQCI_ANSWER_MAGIC, RQC_OK, 16 + rqci_padded(n), &p);
     if (rc != RQC_OK)
         return rc;
     rqci_put64(p, total);
     rqci_put64(p + 8, n);
     if (n > 0)
         memcpy(p + 16, bytes, n);
-    end(out);
+    rqci_message_end(out);
     return RQC_OK;
 }
 
 rqc_err rqci_answer_buckets(rqci_buf *out, const rqci_buckets_answer *a)
 {
     uint8_t *p;
-    const rqc_err rc = begin(out, RQCI_ANSWER_MAGIC, RQC_OK, BUCKETS_ANSWER, &p);
+    const rqc_err rc = rqci_message_begin(out, RQCI_ANSWER_MAGIC, RQC_OK, BUCKETS_ANSWER, &p);
     if (rc != RQC_OK)
         return rc;
     rqci_put64(p, a->seq);
@@ -302,14 +201,14 @@ rqc_err rqci_answer_buckets(rqci_buf *out, const rqci_buckets_answer *a)
         rqci_put64(p + 8 + 16 * i, a->digests[i].lo);
         rqci_put64(p + 16 + 16 * i, a->digests[i].hi);
     }
-    end(out);
+    rqci_message_end(out);
     return RQC_OK;
 }
 
 rqc_err rqci_answer_changes_begin(rqci_buf *out, const rqc_cursor *next, bool up_to_date)
 {
     uint8_t *p;
-    const rqc_err rc = begin(out, RQCI_ANSWER_MAGIC, RQC_OK, CURSOR_BYTES, &p);
+    const rqc_err rc = rqci_message_begin(out, RQCI_ANSWER_MAGIC, RQC_OK, CURSOR_BYTES, &p);
     if (rc != RQC_OK)
         return rc;
     put_cursor(p, next);
@@ -319,47 +218,34 @@ rqc_err rqci_answer_changes_begin(rqci_buf *out, const rqc_cursor *next, bool up
 
 // ---- Reading ------------------------------------------------------------------------------------
 
-static rqc_err bad(rqci_errbuf *err, const char *what)
-{
-    return rqci_fail(err, RQC_CORRUPT, "message: %s", what);
-}
-
 rqc_err rqci_message_decode(const void *bytes, size_t n, uint32_t magic, rqci_message *ret_message,
                             rqci_errbuf *err)
 {
     const uint8_t *p = bytes;
     if (n < RQCI_MSG_HEADER || n > RQCI_MSG_MAX || n % 8 != 0)
-        return bad(err, "its size is none that a message has");
+        return rqci_message_bad(err, "its size is none that a message has");
     if (rqci_get32(p) != magic)
-        return bad(err, "it does not begin like one");
+        return rqci_message_bad(err, "it does not begin like one");
     if (rqci_get32(p + 4) != RQCI_FRAME_VERSION)
         return rqci_fail(err, RQC_VERSION, "message: version %u, not %u", rqci_get32(p + 4),
                          RQCI_FRAME_VERSION);
     if (rqci_get32(p + 16) != n)
-        return bad(err, "it has another size than it says");
+        return rqci_message_bad(err, "it has another size than it says");
     if (rqci_get64(p + 8) != rqci_xxh64(p + 16, n - 16))
-        return bad(err, "its check value is wrong");
+        return rqci_message_bad(err, "its check value is wrong");
     *ret_message = (rqci_message){rqci_get32(p + 20), p + RQCI_MSG_HEADER, n - RQCI_MSG_HEADER};
     return RQC_OK;
 }
 
-static bool zeros(const uint8_t *p, size_t n)
-{
-    uint8_t any = 0;
-    for (size_t i = 0; i < n; i++)
-        any |= p[i];
-    return any == 0;
-}
-
 rqc_err rqci_hello_decode(const rqci_message *m, rqci_hello *ret, rqci_errbuf *err)
 {
-    if (m->n != HELLO_BYTES || !zeros(m->body + 20, 4))
-        return bad(err, "no question of this kind");
+    if (m->n != HELLO_BYTES || !rqci_zeros(m->body + 20, 4))
+        return rqci_message_bad(err, "no question of this kind");
     rqci_hello h = {.flags = rqci_get32(m->body + 16)};
     memcpy(h.topic, m->body, 16);
     if ((h.flags & ~(uint32_t)RQCI_HELLO_FLAGS) ||
         ((h.flags & RQCI_HELLO_ALL) && !rqci_id_zero(h.topic)))
-        return bad(err, "flags that do not go together");
+        return rqci_message_bad(err, "flags that do not go together");
     *ret = h;
     return RQC_OK;
 }
@@ -369,7 +255,7 @@ static bool get_cursor(const uint8_t *p, rqc_cursor *ret)
     rqc_cursor c = {.seq = rqci_get64(p), .started = rqci_get64(p + 8), .entity = p[16]};
     memcpy(c.id, p + 24, 16);
     *ret = c;
-    return zeros(p + 18, 6) && c.entity <= RQCI_ENTITY_MAX && c.seq < UINT64_MAX &&
+    return rqci_zeros(p + 18, 6) && c.entity <= RQCI_ENTITY_MAX && c.seq < UINT64_MAX &&
            (c.entity != 0 || rqci_id_zero(c.id));
 }
 
@@ -378,7 +264,7 @@ rqc_err rqci_ask_changes_decode(const rqci_message *m, rqci_ask_changes *ret, rq
     const uint8_t *p = m->body;
     const bool some = m->n == CHANGES_BYTES + SET_BYTES;
     if ((m->n != CHANGES_BYTES && !some) || some != ((rqci_get32(p + 36) & CHANGES_SOME) != 0))
-        return bad(err, "no question of this kind");
+        return rqci_message_bad(err, "no question of this kind");
     rqci_ask_changes a = {.epoch.term = rqci_get32(p + 32),
                           .flags = rqci_get32(p + 36) & ~CHANGES_SOME,
                           .some = some,
@@ -389,9 +275,9 @@ rqc_err rqci_ask_changes_decode(const rqci_message *m, rqci_ask_changes *ret, rq
     if (some)
         memcpy(a.buckets.bits, p + CHANGES_BYTES, SET_BYTES);
     if (!get_cursor(p + 40, &a.cursor) || p[57] || a.limit == 0)
-        return bad(err, "no cursor, or no limit");
+        return rqci_message_bad(err, "no cursor, or no limit");
     if ((a.flags & ~(uint32_t)RQCI_FRAME_ALL) || (a.flags && !rqci_id_zero(a.topic)))
-        return bad(err, "flags that do not go together");
+        return rqci_message_bad(err, "flags that do not go together");
     *ret = a;
     return RQC_OK;
 }
@@ -400,12 +286,12 @@ rqc_err rqci_ask_buckets_decode(const rqci_message *m, rqci_ask_buckets *ret, rq
 {
     const uint8_t *p = m->body;
     if (m->n != BUCKETS_BYTES)
-        return bad(err, "no question of this kind");
+        return rqci_message_bad(err, "no question of this kind");
     rqci_ask_buckets a = {.epoch.term = rqci_get32(p + 32), .flags = rqci_get32(p + 36)};
     memcpy(a.topic, p, 16);
     memcpy(a.epoch.store_id, p + 16, 16);
     if ((a.flags & ~(uint32_t)RQCI_FRAME_ALL) || (a.flags && !rqci_id_zero(a.topic)))
-        return bad(err, "flags that do not go together");
+        return rqci_message_bad(err, "flags that do not go together");
     *ret = a;
     return RQC_OK;
 }
@@ -413,8 +299,8 @@ rqc_err rqci_ask_buckets_decode(const rqci_message *m, rqci_ask_buckets *ret, rq
 rqc_err rqci_ask_large_decode(const rqci_message *m, rqci_ask_large *ret, rqci_errbuf *err)
 {
     const uint8_t *p = m->body;
-    if (m->n != LARGE_BYTES || !zeros(p + 2, 6))
-        return bad(err, "no question of this kind");
+    if (m->n != LARGE_BYTES || !rqci_zeros(p + 2, 6))
+        return rqci_message_bad(err, "no question of this kind");
     rqci_ask_large a = {.entity = p[0],
                         .field = p[1],
                         .offset = rqci_get64(p + 40),
@@ -423,86 +309,8 @@ rqc_err rqci_ask_large_decode(const rqci_message *m, rqci_ask_large *ret, rqci_e
     memcpy(a.hash, p + 24, 16);
     const rqci_entity *e = rqci_entity_of(a.entity);
     if (!e || a.field == 0 || a.field >= e->nfields)
-        return bad(err, "no such field");
+        return rqci_message_bad(err, "no such field");
     *ret = a;
-    return RQC_OK;
-}
-
-static rqc_err next_field(const uint8_t *p, size_t avail, const rqci_entity *e, rqc_value *row,
-                          size_t *ret_size, rqci_errbuf *err)
-{
-    if (avail < 8)
-        return bad(err, "a field is cut");
-    const uint8_t field = p[0];
-    const rqc_type type = (rqc_type)p[1];
-    const uint32_t n = rqci_get32(p + 4);
-    if (field == 0 || field >= e->nfields || p[2] || p[3] || row[field].type != RQC_ABSENT)
-        return bad(err, "a field that there is not, or twice");
-    if (n > avail - 8 || padded(n) > avail - 8)
-        return bad(err, "a value is cut");
-    if (is_number(type) ? n != 8 : type == RQC_ID ? n != 16 : !has_bytes(type) && n != 0)
-        return bad(err, "a value of another size");
-    if (!is_number(type) && !has_bytes(type) && type != RQC_NULL)
-        return bad(err, "a value of no known type");
-    row[field] = (rqc_value){.type = type};
-    if (is_number(type)) {
-        row[field].u.i = (int64_t)rqci_get64(p + 8);
-    } else {
-        row[field].n = n;
-        row[field].p = p + 8;
-    }
-    *ret_size = 8 + padded(n);
-    return RQC_OK;
-}
-
-rqc_err rqci_ask_write_key(const rqci_message *m, const uint8_t **ret_key, size_t *ret_len,
-                           rqci_errbuf *err)
-{
-    const size_t n = m->n < RQCI_WRITES_HEADER ? SIZE_MAX : rqci_get32(m->body + 4);
-    if (n > RQCI_MSG_KEY || RQCI_WRITES_HEADER + padded(n) > m->n)
-        return bad(err, "no transaction");
-    if (!zeros(m->body + RQCI_WRITES_HEADER + n, padded(n) - n))
-        return bad(err, "bytes behind a key");
-    *ret_key = m->body + RQCI_WRITES_HEADER;
-    *ret_len = n;
-    return RQC_OK;
-}
-
-rqc_err rqci_ask_write_next(const rqci_message *m, size_t *offset, rqci_asked_write *ret,
-                            rqci_errbuf *err)
-{
-    const uint8_t *key;
-    size_t key_len;
-    if (*offset == 0) {
-        const rqc_err rc = rqci_ask_write_key(m, &key, &key_len, err);
-        if (rc != RQC_OK)
-            return rc;
-        *offset = RQCI_WRITES_HEADER + padded(key_len);
-    }
-    size_t left = m->n - *offset;
-    if (left == 0)
-        return RQC_NOT_FOUND;
-    const uint8_t *p = m->body + *offset;
-    const rqci_entity *e = left < WRITE_BYTES ? NULL : rqci_entity_of(p[1]);
-    if (!e || p[0] < RQCI_KIND_PUT || p[0] > RQCI_KIND_DELETE || p[3])
-        return bad(err, "a write of no known kind");
-    const uint32_t size = rqci_get32(p + 4);
-    if (size < WRITE_BYTES || size > left || size % 8 != 0)
-        return bad(err, "a write is cut");
-    memset(ret, 0, sizeof *ret);
-    ret->kind = p[0];
-    ret->entity = p[1];
-    ret->if_seq = rqci_get64(p + 8);
-    memcpy(ret->id, p + 16, 16);
-    size_t at = WRITE_BYTES, used = 0;
-    for (uint8_t i = 0; i < p[2]; i++, at += used) {
-        const rqc_err rc = next_field(p + at, size - at, e, ret->row, &used, err);
-        if (rc != RQC_OK)
-            return rc;
-    }
-    if (at != size || (ret->kind == RQCI_KIND_DELETE && p[2] != 0))
-        return bad(err, "bytes behind a write");
-    *offset += size;
     return RQC_OK;
 }
 
@@ -511,8 +319,8 @@ rqc_err rqci_answer_check(const rqci_message *m, uint64_t *ret_failed, rqci_errb
     if (m->what == RQC_OK)
         return RQC_OK;
     const uint32_t n = m->n < FAILURE_BYTES ? UINT32_MAX : rqci_get32(m->body + 8);
-    if (m->what > RQC_INTERNAL || n > RQCI_MSG_TEXT || m->n != FAILURE_BYTES + padded(n))
-        return bad(err, "no answer");
+    if (m->what > RQC_INTERNAL || n > RQCI_MSG_TEXT || m->n != FAILURE_BYTES + rqci_padded(n))
+        return rqci_message_bad(err, "no answer");
     if (ret_failed)
         *ret_failed = rqci_get64(m->body);
     return rqci_fail(err, (rqc_err)m->what, "%.*s", (int)n, (const char *)m->body + FAILURE_BYTES);
@@ -525,8 +333,8 @@ rqc_err rqci_hello_answer_decode(const rqci_message *m, rqci_hello_answer *ret, 
     if (rc != RQC_OK)
         return rc;
     const uint32_t n = m->n < HELLO_ANSWER_BYTES ? UINT32_MAX : rqci_get32(p + 40);
-    if (n >= RQCI_URL_MAX || m->n != HELLO_ANSWER_BYTES + padded(n))
-        return bad(err, "no answer to hello");
+    if (n >= RQCI_URL_MAX || m->n != HELLO_ANSWER_BYTES + rqci_padded(n))
+        return rqci_message_bad(err, "no answer to hello");
     rqci_hello_answer a = {.epoch.term = rqci_get32(p + 16),
                            .message_max = rqci_get32(p + 20),
                            .seq = rqci_get64(p + 24),
@@ -534,7 +342,7 @@ rqc_err rqci_hello_answer_decode(const rqci_message *m, rqci_hello_answer *ret, 
     memcpy(a.epoch.store_id, p, 16);
     memcpy(a.url, p + HELLO_ANSWER_BYTES, n);
     if (memchr(a.url, 0, n))
-        return bad(err, "no answer to hello");
+        return rqci_message_bad(err, "no answer to hello");
     *ret = a;
     return RQC_OK;
 }
@@ -546,31 +354,14 @@ rqc_err rqci_changes_answer_decode(const rqci_message *m, rqci_changes_answer *r
     if (rc != RQC_OK)
         return rc;
     if (m->n < CURSOR_BYTES || m->body[17] > 1 || !get_cursor(m->body, &ret->next))
-        return bad(err, "no answer to changes");
+        return rqci_message_bad(err, "no answer to changes");
     ret->up_to_date = m->body[17];
     rc = rqci_frame_decode(m->body + CURSOR_BYTES, m->n - CURSOR_BYTES, &ret->frame, err);
     if (rc == RQC_OK && !(ret->frame.flags & RQCI_FRAME_PAGE))
-        return bad(err, "a frame that is no page");
+        return rqci_message_bad(err, "a frame that is no page");
     if (rc == RQC_OK && ret->next.seq > ret->frame.seq)
-        return bad(err, "a cursor of the future");
+        return rqci_message_bad(err, "a cursor of the future");
     return rc;
-}
-
-rqc_err rqci_write_answer_decode(const rqci_message *m, rqci_write_answer *ret, rqci_errbuf *err)
-{
-    const uint8_t *p = m->body;
-    const uint32_t flags = m->n == WRITE_ANSWER_BYTES ? rqci_get32(p + 20) : UINT32_MAX;
-    if (flags & ~(WRITE_VISIBLE | WRITE_REPLAYED))
-        return bad(err, "no answer to a transaction");
-    memcpy(ret->epoch.store_id, p, 16);
-    ret->epoch.term = rqci_get32(p + 16);
-    ret->visible = flags & WRITE_VISIBLE;
-    ret->replayed = flags & WRITE_REPLAYED;
-    ret->seq = rqci_get64(p + 24);
-    ret->written = rqci_get64(p + 32);
-    ret->skipped = rqci_get64(p + 40);
-    ret->deleted = rqci_get64(p + 48);
-    return RQC_OK;
 }
 
 rqc_err rqci_buckets_answer_decode(const rqci_message *m, rqci_buckets_answer *ret,
@@ -581,7 +372,7 @@ rqc_err rqci_buckets_answer_decode(const rqci_message *m, rqci_buckets_answer *r
     if (rc != RQC_OK)
         return rc;
     if (m->n != BUCKETS_ANSWER)
-        return bad(err, "no digests");
+        return rqci_message_bad(err, "no digests");
     ret->seq = rqci_get64(p);
     for (size_t i = 0; i < 256; i++)
         ret->digests[i] = (rqci_digest){rqci_get64(p + 8 + 16 * i), rqci_get64(p + 16 + 16 * i)};
@@ -595,8 +386,8 @@ rqc_err rqci_bytes_answer_decode(const rqci_message *m, uint64_t *ret_total, con
     if (rc != RQC_OK)
         return rc;
     const uint64_t n = m->n < 16 ? UINT64_MAX : rqci_get64(m->body + 8);
-    if (n > m->n || m->n != 16 + padded((size_t)n))
-        return bad(err, "no bytes");
+    if (n > m->n || m->n != 16 + rqci_padded((size_t)n))
+        return rqci_message_bad(err, "no bytes");
     *ret_total = rqci_get64(m->body);
     *ret_p = m->body + 16;
     *ret_n = (size_t)n;
