@@ -98,6 +98,8 @@ void bench_report_open(struct bench_report *r, const char *program, const char *
     *r = (struct bench_report){.program = program, .data = data, .dir = dir};
     if (json != NULL && (r->json = fopen(json, "ae")) == NULL)
         floor_die(json, strerror(errno));
+    if (r->json != NULL)
+        (void)setvbuf(r->json, NULL, _IOLBF, BUFSIZ); // whole lines, whatever becomes of us
 }
 
 static json_t *machine(const struct bench_report *r)

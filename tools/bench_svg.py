@@ -145,9 +145,8 @@ def dots(title, unit, rows, log=True, goal=None):
 
 def panel(name, series, x0, y0, width, height, ticks, unit):
     """One plot of panels()."""
-    xs = [x for points in series.values() for x, _ in points]
     ys = [y for points in series.values() for _, y in points]
-    across = Axis(xs, x0 + 60, x0 + width - 30, True)
+    across = Axis(ticks, x0 + 60, x0 + width - 30, True)
     up = Axis(ys, y0 + height - 24, y0 + 24, True)
     body = [text(x0 + 46, y0 + 12, name, weight="bold")]
     for tick in up.ticks:
@@ -169,8 +168,8 @@ def panels(title, unit, under, plots, columns=3):
     names = [n for n in STYLE if any(n in series for _, series in plots)]
     body, top = legend(names, 46)
     width, height = (WIDTH - 10) / columns, 190
+    ticks = sorted({x for _, series in plots for points in series.values() for x, _ in points})
     for i, (name, series) in enumerate(plots):
-        ticks = sorted({x for points in series.values() for x, _ in points})
         body += panel(name, series, 4 + i % columns * width, top + i // columns * height, width,
                       height - 10, ticks, unit)
     bottom = top + math.ceil(len(plots) / columns) * height
