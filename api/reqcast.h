@@ -16,6 +16,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -317,32 +318,43 @@ RQC_API rqc_value rqc_id(const uint8_t id[16]);
 // A record in place.
 typedef struct rqc_record rqc_record;
 
-// Inline where the compiler wants, and symbols of the library for other languages. (The bytes are
-// those of docs/format.md, little-endian on every machine; compilers make one load of eight.)
+// Inline where the compiler wants, and symbols of the library for other languages. The bytes are
+// those of docs/format.md.
+#ifdef __cplusplus
+#define RQC_BYTES_OF(record) reinterpret_cast<const uint8_t *>(record)
+#define RQC_AS(type, value)  static_cast<type>(value)
+#else
+#define RQC_BYTES_OF(record) ((const uint8_t *)(record))
+#define RQC_AS(type, value)  ((type)(value))
+#endif
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define RQC_LITTLE_ENDIAN(word) __builtin_bswap64(word)
+#else
+#define RQC_LITTLE_ENDIAN(word) (word)
+#endif
+
 RQC_API inline rqc_entity rqc_record_entity(const rqc_record *r)
 {
-    return (rqc_entity)((const uint8_t *)r)[43];
+    return RQC_AS(rqc_entity, RQC_BYTES_OF(r)[43]);
 }
 // 16 bytes in place.
 RQC_API inline const uint8_t *rqc_record_id(const rqc_record *r)
 {
-    return (const uint8_t *)r + 16;
+    return RQC_BYTES_OF(r) + 16;
 }
 // Position of its last change.
 RQC_API inline uint64_t rqc_record_seq(const rqc_record *r)
 {
-    const uint8_t *p = (const uint8_t *)r + 8;
-    return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 | (uint64_t)p[3] << 24 |
-           (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 | (uint64_t)p[6] << 48 |
-           (uint64_t)p[7] << 56;
+    uint64_t word;
+    memcpy(&word, RQC_BYTES_OF(r) + 8, sizeof word);
+    return RQC_LITTLE_ENDIAN(word);
 }
 // Its update time as the row holds it, 0 without one.
 RQC_API inline int64_t rqc_record_updated(const rqc_record *r)
 {
-    const uint8_t *p = (const uint8_t *)r + 32;
-    return (int64_t)((uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 |
-                     (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 |
-                     (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56);
+    uint64_t word;
+    memcpy(&word, RQC_BYTES_OF(r) + 32, sizeof word);
+    return RQC_AS(int64_t, RQC_LITTLE_ENDIAN(word));
 }
 
 // Field `field` (RQC_HTTP_URL …) in O(1). Texts and blobs point into the record. An unknown field

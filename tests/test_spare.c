@@ -80,7 +80,7 @@ static void test_given_up(void)
     if (rqci_mirror_open(spare, NULL, &m, NULL) != RQC_OK ||
         rqci_reader_new(m, &x, NULL) != RQC_OK || rqci_reader_new(m, &late, NULL) != RQC_OK)
         bail("no mirror of %s", spare);
-    is(rqci_reader_begin(x, NULL), RQC_OK, "a reader of the spare view");
+    is(rqci_reader_begin(x, 0, NULL), RQC_OK, "a reader of the spare view");
     is(rqci_reader_state(x)->seq, seq, "at its position");
     rqci_reader_end(x);
     rqc_read_end(r);
@@ -89,7 +89,7 @@ static void test_given_up(void)
     lag(db);
     seq = commit(db, 31).position.seq;
     begin(r);
-    is(rqci_reader_begin(x, NULL), RQC_OK, "one that was made again");
+    is(rqci_reader_begin(x, 0, NULL), RQC_OK, "one that was made again");
     is(rqci_reader_state(x)->seq, seq, "is read, not the one before");
     rqci_reader_end(x);
     rqci_reader_free(x);
