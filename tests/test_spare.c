@@ -85,7 +85,7 @@ static void test_given_up(void)
     rqci_reader_end(x);
     rqc_read_end(r);
     comes_back(db);
-    is(rqci_reader_begin(late, NULL), RQC_UNAVAILABLE, "one that was given up is none");
+    is(rqci_reader_begin(late, 0, NULL), RQC_UNAVAILABLE, "one that was given up is none");
     lag(db);
     seq = commit(db, 31).position.seq;
     begin(r);
