@@ -16,7 +16,7 @@ typedef struct fault_way {
     bool once_only;   // lasting makes no sense, or waits
 } fault_way;
 
-#define CASE_SECONDS 60u // a case that takes longer hangs
+#define CASE_SECONDS 150u // a case that takes longer hangs
 #define LATER_MS     10000
 #define NOTES        3 // of one story and way
 #define FEW          4 // so few events are all tried
