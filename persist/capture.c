@@ -495,16 +495,21 @@ rqc_err rqci_capture_drop(sqlite3 *db, rqci_trigger_fn *fn, void *ctx, rqci_errb
         if (e)
             return e;
         const int rc = sqlite3_step(st);
-        char *sql =
-            rc == SQLITE_ROW ? sqlite3_mprintf("DROP TRIGGER \"%w\"", text_at(st, 0)) : NULL;
+        const char *name = NULL, *table = NULL;
+        if (rc == SQLITE_ROW)
+            e = rqci_db_text(st, 0, &name, err);
+        if (rc == SQLITE_ROW && !e)
+            e = rqci_db_text(st, 1, &table, err);
+        char *sql = name && table ? sqlite3_mprintf("DROP TRIGGER \"%w\"", name) : NULL;
         if (sql && fn)
-            fn(ctx, text_at(st, 0), text_at(st, 1), true);
+            fn(ctx, name, table, true);
         sqlite3_finalize(st);
         if (rc == SQLITE_DONE)
             return RQC_OK;
         if (rc != SQLITE_ROW)
             return rqci_sqlite_err(db, rc, "sqlite_master", err);
-        e = sql ? rqci_db_exec(db, sql, err) : RQC_NO_MEMORY;
+        if (!e)
+            e = sql ? rqci_db_exec(db, sql, err) : RQC_NO_MEMORY;
         sqlite3_free(sql);
         if (e)
             return e;

@@ -60,9 +60,12 @@ static rqc_err add_unknown(rqci_sql *q, const rqci_entity *e, sqlite3_str *colum
         " 'x''''' ELSE '0' END FROM pragma_table_xinfo(?1)"
         " WHERE \"notnull\" AND dflt_value IS NULL AND hidden = 0",
         false, &st, err);
-    if (rc)
+    if (!rc)
+        rc = rqci_db_bind_text(st, 1, e->table, err);
+    if (rc) {
+        sqlite3_finalize(st);
         return rc;
-    sqlite3_bind_text(st, 1, e->table, -1, SQLITE_STATIC);
+    }
     int step;
     while ((step = sqlite3_step(st)) == SQLITE_ROW) {
         const char *name = (const char *)sqlite3_column_text(st, 0);

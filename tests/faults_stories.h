@@ -37,7 +37,10 @@ typedef struct world {
     rqc_db *db;    // NULL: closed
     uint64_t next; // number of the next request
     uint8_t state[WORLD_ROWS];
-    uint64_t patched;   // number that the first request's url was last set to, 0: never
+    uint64_t patched; // number that the first request's url was last set to, 0: never
+    // The last commit that was refused would have written `doubt` and deleted `doubt_gone`; 0:
+    // none.
+    uint64_t doubt, doubt_gone;
     rqc_position start; // of the template
     // What failed: set by world_failed.
     const char *what;
@@ -202,6 +205,8 @@ static rqc_err commit(world *w, rqc_txn *t, unsigned more, uint64_t gone, const 
     rc = rqc_commit(t, &res);
     for (uint64_t n = from; n < w->next; n++)
         w->state[n] = rc == RQC_OK ? WORLD_THERE : WORLD_REFUSED;
+    w->doubt = rc == RQC_OK ? 0 : from;
+    w->doubt_gone = rc == RQC_OK ? 0 : gone;
     if (rc != RQC_OK)
         return world_failed(w, "rqc_commit", rc, rqc_txn_error(t));
     if (gone) {
@@ -223,6 +228,7 @@ static rqc_err commit_later(world *w, rqc_txn *t)
     while (rqc_completions_next(w->db, &c) != RQC_OK)
         fault_sleep_us(50);
     w->state[n] = c.code == RQC_OK ? WORLD_THERE : WORLD_REFUSED;
+    w->doubt = w->doubt_gone = 0;
     return c.code == RQC_OK ? RQC_OK
                             : world_failed(w, "rqc_completions_next", c.code, rqc_txn_error(t));
 }
@@ -646,6 +652,37 @@ static bool row_whole(const world *w, sqlite3 *db, uint64_t n, check_text *why)
                                                         n, expected[s], http, header);
 }
 
+// What the owner's death would leave now: all that was acknowledged, and of what was refused
+// nothing or all.
+static bool left_whole(world *w, bool told, check_text *why)
+{
+    char from[FAULT_PATH], to[FAULT_PATH];
+    static uint8_t kept[WORLD_ROWS];
+    (void)told;
+    for (int i = 0; i < 2; i++) {
+        const char *suffix = i == 0 ? "" : "-wal";
+        fault_path(to, "%s/left.db%s", w->root, suffix);
+        (void)unlink(to);
+        if (access(fault_path(from, "%s%s", w->path, suffix), F_OK) == 0 && !fault_copy(from, to))
+            die("%s: cannot be copied", from);
+    }
+    memcpy(kept, w->state, sizeof kept);
+    for (uint64_t n = 1; n < w->next; n++)
+        if (kept[n] == WORLD_REFUSED || n == w->doubt_gone)
+            w->state[n] = WORLD_EITHER;
+    sqlite3 *db = work_sql_open(fault_path(to, "%s/left.db", w->root));
+    bool good = true;
+    for (uint64_t n = 1; n < w->next && good; n++)
+        good = row_whole(w, db, n, why);
+    if (good && w->doubt_gone &&
+        sql_count(db, "http", "name", ID_HTTP, w->doubt) ==
+            sql_count(db, "http", "name", ID_HTTP, w->doubt_gone))
+        good = check_no(why, "a refused transaction is there in part");
+    sqlite3_close(db);
+    memcpy(w->state, kept, sizeof kept);
+    return good;
+}
+
 static bool first_whole(const world *w, sqlite3 *db, check_text *why)
 {
     char id[33], text[128];
@@ -701,7 +738,7 @@ static void fresh_home(world *w)
         die("%s: %s", w->home, strerror(errno));
     memset(w->state, 0, sizeof w->state);
     w->next = 1;
-    w->patched = 0;
+    w->patched = w->doubt = w->doubt_gone = 0;
 }
 
 static void fill(world *w, unsigned n)
@@ -801,7 +838,7 @@ static void world_restore(world *w, world_start start)
     memset(w->state, 0, sizeof w->state);
     w->next = start == START_EMPTY ? 1 : start == START_FULL ? full_next : ALL + 1;
     memset(w->state + 1, WORLD_THERE, (size_t)w->next - 1);
-    w->patched = 0;
+    w->patched = w->doubt = w->doubt_gone = 0;
     if (start == START_KILLED) {
         w->state[w->next++] = WORLD_THERE;
         w->state[ALL] = WORLD_GONE;
@@ -815,8 +852,8 @@ static const story stories[] = {
     {"open", START_CLEAN, false, false, NULL, tell_open, opened},
     {"build", START_NO_VIEW, false, false, NULL, tell_open, opened},
     {"recover", START_KILLED, false, false, NULL, tell_open, opened},
-    {"write", START_CLEAN, true, false, NULL, tell_write, NULL},
-    {"grow", START_FULL, true, false, NULL, tell_many, NULL},
+    {"write", START_CLEAN, true, false, NULL, tell_write, left_whole},
+    {"grow", START_FULL, true, false, NULL, tell_many, left_whole},
     {"foreign", START_CLEAN, true, false, write_foreign, tell_sync, NULL},
     {"read", START_CLEAN, true, false, NULL, tell_read, NULL},
     {"attach", START_CLEAN, false, false, NULL, tell_attach, NULL},

@@ -16,9 +16,10 @@ typedef struct fault_way {
     bool once_only;   // lasting makes no sense, or waits
 } fault_way;
 
-#define CASE_SECONDS 60u // a case that takes longer hangs
+#define CASE_SECONDS 150u // a case that takes longer hangs
 #define LATER_MS     10000
 #define NOTES        3 // of one story and way
+#define FEW          4 // so few events are all tried
 
 extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 
@@ -132,9 +133,9 @@ static bool clear_answer(const world *w, const fault_way *way, check_text *why)
 // After the fault: the handle, where there is one, is whole, and what failed works now.
 static bool goes_on(world *w, const story *s, bool told, check_text *why)
 {
-    if (w->db && (!follows(w, why) || !world_whole(w, why)))
-        return false;
     if (s->after && !s->after(w, told, why))
+        return false;
+    if (w->db && (!follows(w, why) || !world_whole(w, why)))
         return false;
     if (told)
         return true;
@@ -229,6 +230,7 @@ static uint64_t sweep_one(world *w, const story *s, const fault_way *way, bool l
                           uint64_t events, uint64_t budget)
 {
     uint64_t all = 0, cases = 0, wrong = 0, failed = 1;
+    budget = events <= FEW ? FEW : budget;
     // All of them are all that are reached, however many the count found.
     const uint64_t last = events <= budget ? UINT64_MAX : events;
     for (uint64_t n = 1; failed > 0 && n <= last; n += step_after(n, events, budget)) {
