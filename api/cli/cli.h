@@ -94,11 +94,23 @@ void cli_note(cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3))
 // A bar on standard error, when that is a terminal. done == total takes it away.
 void cli_progress(cli *c, const char *what, uint64_t done, uint64_t total);
 
+// ---- The lock of another program (lock_note.c) ----
+
+// Between the two calls a line on standard error tells, after a second, whose lock is waited for.
+// NULL where that cannot be: only the line is missing then. Nothing else may write messages
+// meanwhile but what the wait itself calls.
+typedef struct cli_lock_note cli_lock_note;
+cli_lock_note *cli_lock_note_begin(cli *c);
+void cli_lock_note_end(cli_lock_note *n);
+// The process that holds SQLite's lock on a database against writers; 0: none that can be seen.
+long cli_lock_holder(const char *db_path);
+
 // ---- The database (database.c) ----
 
-enum { CLI_READ, CLI_WRITE, CLI_CREATE };
-// Opens it as the owner; for CLI_READ, where another process owns it, its view. CLI_CREATE makes
-// what is missing. 0 or an exit status.
+enum { CLI_READ, CLI_WRITE, CLI_CREATE, CLI_OWN };
+// Opens it as the owner. Where another process owns it: for CLI_READ its view, for CLI_WRITE and
+// CLI_CREATE its view and its reqcastd, for CLI_OWN not at all. CLI_CREATE makes what is missing. 0
+// or an exit status.
 int cli_open(cli *c, int how);
 // Opens for reading and begins the session c->read.
 int cli_begin(cli *c);

@@ -114,7 +114,7 @@ static void show_verified(cli *c, const cli_args *a, const rqc_verified *v, uint
 static int verify(cli *c, const cli_args *a)
 {
     const bool repair = cli_has(a, VERIFY_REPAIR);
-    const int status = cli_open(c, repair ? CLI_WRITE : CLI_READ);
+    const int status = cli_open(c, repair ? CLI_OWN : CLI_READ);
     rqc_verified v;
     rqc_error e;
     uint64_t faults = 0;
