@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def sidecar(c: cli.Cli):
         yield p
     finally:
         if p.poll() is None:
-            p.send_signal(signal.SIGKILL)
+            p.terminate()
         p.wait(30)
 
 
@@ -105,12 +106,52 @@ def check_sidecar(c: cli.Cli) -> None:
     c.one("prune", "shop", "--keep", "0")
 
 
+def check_watch(c: cli.Cli) -> None:
+    """Nobody is there to watch: it ends and says so, instead of trying for ever."""
+    def watch(needles, *args):
+        p = c.start("watch", *args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            out, err = p.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            out, err = p.communicate()
+        r = cli.Result(["watch", *args], p.returncode, out, err)
+        good = r.status == 4 and out == b"" and c.is_one_line(r)
+        if not tap.ok(good and all(n in r.errors for n in needles), f"4: watch {args}"):
+            r.explain()
+
+    missing = f"ipc://{c.folder}/s/nobody"
+    watch([missing, "--url"], "--all", "--url", missing)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        url = f"tcp://127.0.0.1:{s.getsockname()[1]}"
+        watch([url, "--url"], "--all", "--url", url)
+    watch(["no reqcastd", f"reqcastd --db {c.db}"], "--all")
+    with sidecar(c) as s:
+        url = s.url
+        watched = c.start("--verbose", "watch", "shop", stderr=subprocess.PIPE)
+        try:
+            tap.ok(any(b"follows" in line for line in watched.stderr), "watch follows a reqcastd")
+            s.send_signal(signal.SIGKILL)
+            s.wait(30)
+            tap.ok(b"interrupted" in watched.stderr.readline(), "and tells when that is gone")
+            tap.ok(watched.poll() is None, "and waits for the next one")
+        finally:
+            watched.kill()
+            watched.communicate()
+    note = pathlib.Path(f"{c.db}.rqc-sidecar")
+    tap.ok(note.exists(), "a reqcastd that was killed leaves its note")
+    watch([url, f"reqcastd --db {c.db}"], "--all")
+    watch([url, f"reqcastd --db {c.db}"], "shop")
+
+
 def main() -> None:
     with cli.database() as c:
         c.put(d.records())
         check_lock(c)
         check_view(c)
         check_sidecar(c)
+        check_watch(c)
     tap.done()
 
 
