@@ -142,6 +142,8 @@ def check_patch(c: cli.Cli) -> None:
     tap.equal(got["updated_at"], 77, "patch: a time that is given counts")
     before = c.head()
     for status, needle, *args in (
+            (2, "name", "http", d.BASES[0], "name=A", "url=u", "name=B"),
+            (2, "name", "http", d.BASES[0], "name=A", "--unset", "name"),
             (3, "nope", "http", d.BASES[0], "nope=1"), (3, "id", "http", d.BASES[0], "id=1"),
             (2, "FIELD", "http", d.BASES[0], "name"), (2, "FIELD", "http", d.BASES[0], "=1"),
             (2, "nothing to change", "http", d.BASES[0]), (1, d.OTHER, "http", d.OTHER, "name=x"),

@@ -14,6 +14,7 @@
 #define CLI_OK    0
 #define CLI_NO    1
 #define CLI_USAGE 2
+#define CLI_PIPE  141 // as a shell shows the end by SIGPIPE
 
 // ---- Arguments (args.c) ----
 
@@ -160,6 +161,8 @@ void cli_value_text(rqci_buf *out, const rqc_value *v, size_t most);
 
 // Makes control characters, direction marks and what is no UTF-8 visible; appended to out.
 void cli_visible(rqci_buf *out, const char *p, size_t n);
+// "s" behind a noun that is counted, "" for 1.
+const char *cli_plural(uint64_t n);
 // Columns that n bytes of UTF-8 take on a terminal.
 size_t cli_columns(const char *p, size_t n);
 // Width of the terminal that standard output is, 0 when it is none.

@@ -54,8 +54,9 @@ static int prune(cli *c, const cli_args *a)
         cli_json_position(c, &p.position);
         cli_json_end(c);
     } else {
-        printf("%" PRIu64 " snapshots of runs removed, %" PRIu64 " records in all\n", p.snapshots,
-               p.deleted);
+        printf("%" PRIu64 " snapshot%s of %s removed, %" PRIu64 " record%s in all\n", p.snapshots,
+               cli_plural(p.snapshots), p.snapshots == 1 ? "a run" : "runs", p.deleted,
+               cli_plural(p.deleted));
     }
     return CLI_OK;
 }

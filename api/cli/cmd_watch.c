@@ -33,8 +33,8 @@ static void show_bookmark(cli *c, const rqc_event *e)
     char digest[33];
     hex(e->digest, digest);
     if (!c->json) {
-        printf("%10" PRIu64 "  bookmark: %" PRIu64 " records, digest %s\n", p.seq, e->records,
-               digest);
+        printf("%10" PRIu64 "  bookmark: %" PRIu64 " record%s, digest %s\n", p.seq, e->records,
+               cli_plural(e->records), digest);
         return;
     }
     cli_json_begin(c);

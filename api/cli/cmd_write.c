@@ -190,6 +190,8 @@ static int patch_field(cli *c, patch_args *p, const char *word)
     const int status = find_field(c, p->entity, name, &field);
     if (status != CLI_OK)
         return status;
+    if (p->row[field].type != RQC_ABSENT)
+        return cli_usage(c, "%s: given twice", name);
     p->scratch[field].len = 0;
     const rqc_err rc =
         rqci_text_field(rqci_entity_of(p->entity), field, equals + 1, strlen(equals + 1),
@@ -231,6 +233,8 @@ static int patch_parse(cli *c, const cli_args *a, patch_args *p)
         if (a->given[i].option != PATCH_UNSET)
             continue;
         status = find_field(c, p->entity, a->given[i].value, &field);
+        if (status == CLI_OK && p->row[field].type != RQC_ABSENT)
+            status = cli_usage(c, "%s: given twice", a->given[i].value);
         if (status == CLI_OK)
             p->row[field] = rqc_null();
     }
