@@ -26,8 +26,17 @@ rqc_err rqci_json_item(rqci_buf *out,
                                            // "override" | "addition"
 rqc_err rqci_json_chain(rqci_buf *out, const rqc_record *const *chain, size_t n);
 
-// A parsed JSON record: row[i] point into memory owned by `doc`.
+// What an object is: answers of ours also have lines that are no records.
+typedef enum rqci_json_kind {
+    RQCI_JSON_RECORD,
+    RQCI_JSON_DELETION, // {"op":"delete","entity":…,"id":…,"seq":…}
+    RQCI_JSON_END,      // {"next":…,…} behind a page or changes
+} rqci_json_kind;
+
+// A parsed JSON record: row[i] point into memory owned by `doc`. Of a deletion only the kind and
+// the entity are set, of an end only the kind.
 typedef struct rqci_json_row {
+    rqci_json_kind kind;
     const rqci_entity *entity;
     bool has_id;
     uint8_t id[16];
@@ -35,11 +44,12 @@ typedef struct rqci_json_row {
     void *doc; // owned
 } rqci_json_row;
 
-// Parses one JSON object of a record as above (ids as ULID text or 32 hex digits; `seq` and
-// `position` are ignored; every other unknown key, duplicate keys, wrong types and depth over 32
-// are RQC_INVALID with the place). `entity` is required, `id` is not. BOOL also as 0 or 1, REAL
-// also as integer. Missing columns are ABSENT. rqci_row_check says whether the row can be stored.
-// Free with rqci_json_row_free. RQC_NO_MEMORY, RQC_TOO_LARGE (4 GiB).
+// Parses one JSON object of a record as above (ids as ULID text or 32 hex digits; `seq`,
+// `position`, `op` ("upsert") and `origin` of answers are ignored; every other unknown key,
+// duplicate keys, wrong types and depth over 32 are RQC_INVALID with the place). `entity` is
+// required, `id` is not. BOOL also as 0 or 1, REAL also as integer. Missing columns are ABSENT.
+// rqci_row_check says whether the row can be stored. Free with rqci_json_row_free. RQC_NO_MEMORY,
+// RQC_TOO_LARGE (4 GiB).
 rqc_err rqci_json_parse_row(const char *text, size_t len, rqci_json_row *ret_row, rqci_errbuf *err);
 void rqci_json_row_free(rqci_json_row *r);
 

@@ -113,7 +113,10 @@ static rqc_err parse_value(const rqci_entity *e, int field, const json_t *j, str
         return RQC_OK;
     }
     if (json_object_get(j, "$large"))
-        return not_a(e, field, "a large value's hash is no value: its bytes are needed", err);
+        return not_a(
+            e, field,
+            "a large value has only its length and hash here: its bytes are needed (get --large)",
+            err);
     bool good = false;
     const char *want = NULL;
     switch ((rqci_ftype)e->types[field]) {
@@ -215,9 +218,44 @@ static rqc_err find_entity(const json_t *root, const rqci_entity **ret_entity, r
     return RQC_OK;
 }
 
-static bool is_meta(const char *key)
+static bool is_one_of(const char *word, const char *const *words)
 {
-    return strcmp(key, "entity") == 0 || strcmp(key, "seq") == 0 || strcmp(key, "position") == 0;
+    while (*words && strcmp(word, *words) != 0)
+        words++;
+    return *words != NULL;
+}
+
+// Keys of our own answers that are no columns; what `op` and `origin` say besides.
+static const char *const meta[] = {"entity", "seq", "position", "op", "origin", NULL};
+static const char *const origins[] = {"base", "override", "addition", NULL};
+
+static rqc_err check_meta(const json_t *root, rqci_errbuf *err)
+{
+    const json_t *op = json_object_get(root, "op"), *origin = json_object_get(root, "origin");
+    if (op && (!json_is_string(op) || strcmp(json_string_value(op), "upsert") != 0))
+        return rqci_fail(err, RQC_INVALID, "JSON: \"op\" is \"upsert\" or \"delete\"");
+    if (origin && (!json_is_string(origin) || !is_one_of(json_string_value(origin), origins)))
+        return rqci_fail(err, RQC_INVALID,
+                         "JSON: \"origin\" is \"base\", \"override\" or \"addition\"");
+    return RQC_OK;
+}
+
+// Lines of our own answers that hold no record, with all their keys: a slip of the pen is none.
+static rqci_json_kind kind_of(const json_t *root)
+{
+    static const char *const end[] = {"next", "head", "up_to_date", "seq", "position", NULL};
+    static const char *const deletion[] = {"op", "entity", "id", "seq", NULL};
+    const char *op = json_string_value(json_object_get(root, "op")), *key;
+    json_t *value;
+    const bool deleted = op && strcmp(op, "delete") == 0;
+    if (!deleted && !json_object_get(root, "next"))
+        return RQCI_JSON_RECORD;
+    json_object_foreach((json_t *)(uintptr_t)root, key, value)
+    {
+        if (!is_one_of(key, deleted ? deletion : end))
+            return RQCI_JSON_RECORD;
+    }
+    return deleted ? RQCI_JSON_DELETION : RQCI_JSON_END;
 }
 
 static rqc_err parse_fields(struct doc *d, rqci_json_row *row, rqci_errbuf *err)
@@ -226,7 +264,7 @@ static rqc_err parse_fields(struct doc *d, rqci_json_row *row, rqci_errbuf *err)
     json_t *value;
     json_object_foreach(d->root, key, value)
     {
-        if (is_meta(key))
+        if (is_one_of(key, meta))
             continue;
         const int field = rqci_field_named(row->entity, key, strlen(key));
         if (field < 0)
@@ -261,8 +299,12 @@ rqc_err rqci_json_parse_row(const char *text, size_t len, rqci_json_row *ret_row
     rqci_json_row row = {.doc = d};
     rqc_err rc = load(text, len, d, err);
     if (rc == RQC_OK)
+        row.kind = kind_of(d->root);
+    if (rc == RQC_OK && row.kind != RQCI_JSON_END)
         rc = find_entity(d->root, &row.entity, err);
-    if (rc == RQC_OK)
+    if (rc == RQC_OK && row.kind == RQCI_JSON_RECORD)
+        rc = check_meta(d->root, err);
+    if (rc == RQC_OK && row.kind == RQCI_JSON_RECORD)
         rc = parse_fields(d, &row, err);
     if (rc != RQC_OK) {
         doc_free(d);

@@ -96,6 +96,21 @@ def check_put(c: cli.Cli) -> None:
     c.one("put", stdin=lines)
     tap.equal(cli.plain([c.one("get", "http", d.BASES[0])]), cli.plain([before]),
               "what get shows, put takes")
+    seq = c.one("delete", "http_header", c.rows("http_header")[0]["id"])["seq"]
+    before = [c.rows(e) for e in cli.ENTITIES]
+    changes = c.run("--json", "changes", "shop")
+    tap.ok(b'"op":"delete"' in changes.out and b'"next"' in changes.out, "changes of all kinds")
+    r = c.run("--json", "put", stdin=changes.out)
+    [got] = r.strict() or [{}]
+    if not tap.ok(r.status == 0 and got.get("written") == 3 and "1 deletion was" in r.errors,
+                  "what changes shows, put takes, but for deletions"):
+        r.explain()
+    tap.equal([c.rows(e) for e in cli.ENTITIES], before, "which changes nothing")
+    tap.ok(c.head() >= seq, "in the same history")
+    page = c.run("--json", "page", "shop").out
+    tap.equal(c.one("put", stdin=page)["written"], 1, "what page shows, put takes")
+    items = [json.loads(page.splitlines()[0]) | {"origin": "base"}]
+    tap.equal(c.put(items)["written"], 1, "and an item of a resolved request")
     large = json.dumps({**REQUEST, "description": "x" * 3000000}).encode()
     tap.equal(c.one("put", stdin=large)["written"], 1, "a line of 3 MB")
     [[length]] = c.sql("SELECT length(description) FROM http")
@@ -127,6 +142,8 @@ def check_patch(c: cli.Cli) -> None:
     tap.equal(got["updated_at"], 77, "patch: a time that is given counts")
     before = c.head()
     for status, needle, *args in (
+            (2, "name", "http", d.BASES[0], "name=A", "url=u", "name=B"),
+            (2, "name", "http", d.BASES[0], "name=A", "--unset", "name"),
             (3, "nope", "http", d.BASES[0], "nope=1"), (3, "id", "http", d.BASES[0], "id=1"),
             (2, "FIELD", "http", d.BASES[0], "name"), (2, "FIELD", "http", d.BASES[0], "=1"),
             (2, "nothing to change", "http", d.BASES[0]), (1, d.OTHER, "http", d.OTHER, "name=x"),

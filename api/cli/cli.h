@@ -14,6 +14,7 @@
 #define CLI_OK    0
 #define CLI_NO    1
 #define CLI_USAGE 2
+#define CLI_PIPE  141 // as a shell shows the end by SIGPIPE
 
 // ---- Arguments (args.c) ----
 
@@ -94,11 +95,23 @@ void cli_note(cli *c, const char *fmt, ...) __attribute__((format(printf, 2, 3))
 // A bar on standard error, when that is a terminal. done == total takes it away.
 void cli_progress(cli *c, const char *what, uint64_t done, uint64_t total);
 
+// ---- The lock of another program (lock_note.c) ----
+
+// Between the two calls a line on standard error tells, after a second, whose lock is waited for.
+// NULL where that cannot be: only the line is missing then. Nothing else may write messages
+// meanwhile but what the wait itself calls.
+typedef struct cli_lock_note cli_lock_note;
+cli_lock_note *cli_lock_note_begin(cli *c);
+void cli_lock_note_end(cli_lock_note *n);
+// The process that holds SQLite's lock on a database against writers; 0: none that can be seen.
+long cli_lock_holder(const char *db_path);
+
 // ---- The database (database.c) ----
 
-enum { CLI_READ, CLI_WRITE, CLI_CREATE };
-// Opens it as the owner; for CLI_READ, where another process owns it, its view. CLI_CREATE makes
-// what is missing. 0 or an exit status.
+enum { CLI_READ, CLI_WRITE, CLI_CREATE, CLI_OWN };
+// Opens it as the owner. Where another process owns it: for CLI_READ its view, for CLI_WRITE and
+// CLI_CREATE its view and its reqcastd, for CLI_OWN not at all. CLI_CREATE makes what is missing. 0
+// or an exit status.
 int cli_open(cli *c, int how);
 // Opens for reading and begins the session c->read.
 int cli_begin(cli *c);
@@ -148,6 +161,8 @@ void cli_value_text(rqci_buf *out, const rqc_value *v, size_t most);
 
 // Makes control characters, direction marks and what is no UTF-8 visible; appended to out.
 void cli_visible(rqci_buf *out, const char *p, size_t n);
+// "s" behind a noun that is counted, "" for 1.
+const char *cli_plural(uint64_t n);
 // Columns that n bytes of UTF-8 take on a terminal.
 size_t cli_columns(const char *p, size_t n);
 // Width of the terminal that standard output is, 0 when it is none.

@@ -193,11 +193,14 @@ static void summary(cli *c, const target *t, const rqc_result *r, uint64_t writt
     }
     rqci_buf name = {0};
     cli_visible(&name, t->name, strlen(t->name));
-    printf("%.*s (%s): %" PRIu64 " requests, %" PRIu64 " responses; %" PRIu64
-           " records written, %" PRIu64 " were there already, %" PRIu64
-           " differ from the file; %" PRIu64 " warnings; position %" PRIu64 "\n",
-           (int)name.len, (const char *)name.data, id, t->counts.requests, t->counts.responses,
-           written, skipped, t->edited, t->counts.warnings, r->position.seq);
+    const rqci_import_counts *n = &t->counts;
+    printf("%.*s (%s): %" PRIu64 " request%s, %" PRIu64 " response%s; %" PRIu64
+           " record%s written, %" PRIu64 " %s there already, %" PRIu64 " %s from the file; %" PRIu64
+           " warning%s; position %" PRIu64 "\n",
+           (int)name.len, (const char *)name.data, id, n->requests, cli_plural(n->requests),
+           n->responses, cli_plural(n->responses), written, cli_plural(written), skipped,
+           skipped == 1 ? "was" : "were", t->edited, t->edited == 1 ? "differs" : "differ",
+           n->warnings, cli_plural(n->warnings), r->position.seq);
     rqci_buf_free(&name);
 }
 

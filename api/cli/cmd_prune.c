@@ -32,17 +32,20 @@ static int prune(cli *c, const cli_args *a)
     uint8_t workspace[16];
     int status = parse(c, a, &o);
     if (status == CLI_OK)
-        status = cli_open(c, CLI_WRITE);
+        status = cli_open(c, CLI_OWN);
     if (status == CLI_OK)
         status = cli_begin(c);
     if (status == CLI_OK)
         status = cli_find_workspace(c, a->words[0], workspace, NULL);
     if (status != CLI_OK)
         return status;
+    const uint64_t before = rqc_position_now(c->db).seq;
     const rqc_err rc = rqc_prune(c->db, workspace, &o, &p, &e);
     if (rc != RQC_OK)
-        return cli_fail(c, rc, "%s: %s; what was removed before stays removed", a->words[0],
-                        e.text);
+        return cli_fail(c, rc, "%s: %s; %s", a->words[0], e.text,
+                        rqc_position_now(c->db).seq == before
+                            ? "nothing was removed"
+                            : "what was removed before stays removed");
     if (c->json) {
         cli_json_begin(c);
         cli_json_uint(c, "snapshots", p.snapshots);
@@ -51,8 +54,9 @@ static int prune(cli *c, const cli_args *a)
         cli_json_position(c, &p.position);
         cli_json_end(c);
     } else {
-        printf("%" PRIu64 " snapshots of runs removed, %" PRIu64 " records in all\n", p.snapshots,
-               p.deleted);
+        printf("%" PRIu64 " snapshot%s of %s removed, %" PRIu64 " record%s in all\n", p.snapshots,
+               cli_plural(p.snapshots), p.snapshots == 1 ? "a run" : "runs", p.deleted,
+               cli_plural(p.deleted));
     }
     return CLI_OK;
 }

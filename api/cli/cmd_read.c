@@ -68,7 +68,7 @@ static int page(cli *c, const cli_args *a)
     char next[CLI_PAGE_CURSOR_TEXT];
     int status = parse_until(c, a, PAGE_UNTIL, &until);
     if (status == CLI_OK && cli_has(a, PAGE_LIMIT))
-        status = cli_parse_int(c, "--limit", cli_value(a, PAGE_LIMIT), 0, RQC_PAGE_MAX, &limit);
+        status = cli_parse_int(c, "--limit", cli_value(a, PAGE_LIMIT), 1, RQC_PAGE_MAX, &limit);
     if (status == CLI_OK && cli_has(a, PAGE_CURSOR) &&
         cli_page_cursor_parse(cli_value(a, PAGE_CURSOR), &cursor) != RQC_OK)
         status = cli_fail(c, RQC_INVALID, "--cursor: %s is not what a page gave as next",
@@ -237,6 +237,11 @@ static int changes(cli *c, const cli_args *a)
         limit -= rc == RQC_OK ? (int64_t)list.n : 0;
     }
     rqc_changes_free(&list);
+    if (rc != RQC_OK && cursor.seq > rqc_read_position(c->read).seq)
+        return cli_fail(c, rc,
+                        "--since: %s is beyond the newest position, %" PRIu64
+                        ": it belongs to another database or history; start over with --since 0",
+                        cli_value(a, CHANGES_SINCE), rqc_read_position(c->read).seq);
     if (rc != RQC_OK)
         return cli_read_failed(c, rc, "changes");
     changes_end(c, &cursor, up_to_date);

@@ -149,6 +149,19 @@ static void resolved_text(const rqc_resolved *m)
     }
 }
 
+static int resolve_failed(cli *c, const cli_args *a, rqc_err rc, const uint8_t base[16])
+{
+    const rqc_record *there;
+    const char *delta = cli_value(a, 0);
+    if (delta && rc == RQC_INVALID)
+        return cli_read_failed(c, rc, delta);
+    if (delta && rc == RQC_NOT_FOUND && rqc_get(c->read, RQC_HTTP, base, &there) == RQC_OK)
+        return cli_fail(c, rc, "%s: there is no request with this id", delta);
+    return rc == RQC_NOT_FOUND
+               ? cli_fail(c, rc, "%s: there is no request with this id", a->words[0])
+               : cli_read_failed(c, rc, a->words[0]);
+}
+
 static const cli_option resolve_options[] = {{"delta", 0, "ID"}, {NULL, 0, NULL}};
 
 static int resolve(cli *c, const cli_args *a)
@@ -165,7 +178,7 @@ static int resolve(cli *c, const cli_args *a)
     rqc_resolved m = RQC_RESOLVED_INIT;
     const rqc_err rc = rqc_resolve(c->read, base, has_delta ? delta : NULL, &m);
     if (rc != RQC_OK)
-        status = cli_read_failed(c, rc, a->words[0]);
+        status = resolve_failed(c, a, rc, base);
     else if (c->json)
         resolved_json(c, &m);
     else

@@ -96,17 +96,18 @@ static void show_verified(cli *c, const cli_args *a, const rqc_verified *v, uint
         cli_json_end(c);
         return;
     }
-    printf("%" PRIu64 " records compared at position %" PRIu64 ", digest %s: ", v->records,
-           v->position.seq, digest);
+    printf("%" PRIu64 " record%s compared at position %" PRIu64 ", digest %s: ", v->records,
+           cli_plural(v->records), v->position.seq, digest);
     if (found == 0)
         puts("no difference");
     else
-        printf("%" PRIu64 " differences%s\n", found,
+        printf("%" PRIu64 " difference%s%s\n", found, cli_plural(found),
                !repair               ? "; reqcast verify --repair builds the view anew"
                : v->differences == 0 ? "; the view was built anew and is right now"
                                      : "");
     if (faults > 0)
-        printf("%" PRIu64 " faults in the SQLite file; restore a backup\n", faults);
+        printf("%" PRIu64 " fault%s in the SQLite file; restore a backup\n", faults,
+               cli_plural(faults));
     else if (cli_has(a, VERIFY_INTEGRITY))
         puts("the SQLite file is sound");
 }
@@ -114,7 +115,7 @@ static void show_verified(cli *c, const cli_args *a, const rqc_verified *v, uint
 static int verify(cli *c, const cli_args *a)
 {
     const bool repair = cli_has(a, VERIFY_REPAIR);
-    const int status = cli_open(c, repair ? CLI_WRITE : CLI_READ);
+    const int status = cli_open(c, repair ? CLI_OWN : CLI_READ);
     rqc_verified v;
     rqc_error e;
     uint64_t faults = 0;

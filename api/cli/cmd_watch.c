@@ -33,8 +33,8 @@ static void show_bookmark(cli *c, const rqc_event *e)
     char digest[33];
     hex(e->digest, digest);
     if (!c->json) {
-        printf("%10" PRIu64 "  bookmark: %" PRIu64 " records, digest %s\n", p.seq, e->records,
-               digest);
+        printf("%10" PRIu64 "  bookmark: %" PRIu64 " record%s, digest %s\n", p.seq, e->records,
+               cli_plural(e->records), digest);
         return;
     }
     cli_json_begin(c);
@@ -120,6 +120,22 @@ static int find_stream(cli *c, const cli_args *a, uint8_t workspace[16], char ur
     return status;
 }
 
+// What never was there is not waited for; only what was is expected to come back.
+static int nobody(cli *c, bool given, const char *url, const char *why)
+{
+    // The reason mostly begins with the URL.
+    const size_t n = strlen(url);
+    const char *rest =
+        strncmp(why, url, n) == 0 && strncmp(why + n, ": ", 2) == 0 ? why + n + 2 : why;
+    if (given)
+        return cli_fail(c, RQC_UNAVAILABLE,
+                        "%s: %s; start the reqcastd that listens there, or correct --url", url,
+                        rest);
+    return cli_fail(c, RQC_UNAVAILABLE,
+                    "%s: %s; the reqcastd that listened there is gone: start one: reqcastd --db %s",
+                    url, rest, c->db_path);
+}
+
 static int watch(cli *c, const cli_args *a)
 {
     uint8_t workspace[16];
@@ -142,13 +158,19 @@ static int watch(cli *c, const cli_args *a)
     rqc_err rc = rqc_subscribe(url, &o, &sub, &e);
     if (rc != RQC_OK)
         return cli_fail(c, rc, "%s", e.text);
-    while (rc == RQC_OK && left > 0 && !ferror(stdout)) {
+    bool followed = false;
+    while (rc == RQC_OK && status == CLI_OK && left > 0 && !ferror(stdout)) {
         rqc_event event;
         rc = rqc_sub_next(sub, -1, &event);
-        if (rc == RQC_OK)
+        if (rc == RQC_OK && !followed && event.kind == RQC_EVENT_STATE && event.reason != RQC_OK)
+            status = nobody(c, cli_has(a, WATCH_URL), url, event.text);
+        else if (rc == RQC_OK)
             show(c, &event, &left);
+        followed = true;
     }
     rqc_unsubscribe(sub);
+    if (status != CLI_OK)
+        return status;
     return rc == RQC_OK ? CLI_OK : cli_fail(c, rc, "%s: %s", url, rqc_err_text(rc));
 }
 

@@ -32,6 +32,7 @@ static void warn_lag(cli *c, const rqc_result *r)
 typedef struct put_lines {
     uint64_t *numbers;
     size_t n, cap;
+    uint64_t deletions; // lines of `changes` that put passes over
 } put_lines;
 
 static bool put_line_add(put_lines *l, uint64_t number)
@@ -48,7 +49,8 @@ static bool put_line_add(put_lines *l, uint64_t number)
     return true;
 }
 
-static int put_line(cli *c, rqc_txn *t, uint64_t number, const char *text, size_t len)
+static int put_line(cli *c, rqc_txn *t, put_lines *lines, uint64_t number, const char *text,
+                    size_t len)
 {
     rqci_json_row row;
     rqci_errbuf err = {""};
@@ -57,13 +59,17 @@ static int put_line(cli *c, rqc_txn *t, uint64_t number, const char *text, size_
     if (rc != RQC_OK)
         return cli_fail(c, rc, "standard input, line %" PRIu64 ": %s; nothing was written", number,
                         *err.text ? err.text : rqc_err_text(rc));
+    const rqci_json_kind kind = row.kind;
     if (row.has_id)
         memcpy(id, row.id, 16);
-    else
+    else if (kind == RQCI_JSON_RECORD)
         rc = rqc_id_new(id);
-    if (rc == RQC_OK)
+    if (rc == RQC_OK && kind == RQCI_JSON_RECORD)
         rc = rqc_put(t, (rqc_entity)row.entity->code, id, row.row);
     rqci_json_row_free(&row);
+    lines->deletions += kind == RQCI_JSON_DELETION;
+    if (rc == RQC_OK && kind == RQCI_JSON_RECORD && !put_line_add(lines, number))
+        return cli_fail(c, RQC_NO_MEMORY, "out of memory; nothing was written");
     if (rc == RQC_OK)
         return CLI_OK;
     return cli_fail(c, rc, "standard input, line %" PRIu64 ": %s; nothing was written", number,
@@ -99,11 +105,8 @@ static int put_all(cli *c, rqc_txn *t, const rqci_buf *input, put_lines *lines)
     size_t n;
     int status = CLI_OK;
     rqci_json_lines_init(&l, (const char *)input->data, input->len);
-    while (status == CLI_OK && rqci_json_lines_next(&l, &line, &n)) {
-        status = put_line(c, t, l.number, line, n);
-        if (status == CLI_OK && !put_line_add(lines, l.number))
-            status = cli_fail(c, RQC_NO_MEMORY, "out of memory; nothing was written");
-    }
+    while (status == CLI_OK && rqci_json_lines_next(&l, &line, &n))
+        status = put_line(c, t, lines, l.number, line, n);
     return status;
 }
 
@@ -133,6 +136,9 @@ static int put(cli *c, const cli_args *a)
     if (status != CLI_OK)
         return status;
     warn_lag(c, &r);
+    if (lines.deletions > 0)
+        cli_note(c, "%" PRIu64 " %s passed over: put deletes nothing", lines.deletions,
+                 lines.deletions == 1 ? "deletion was" : "deletions were");
     if (c->json) {
         cli_json_begin(c);
         cli_json_uint(c, "written", r.written);
@@ -184,6 +190,8 @@ static int patch_field(cli *c, patch_args *p, const char *word)
     const int status = find_field(c, p->entity, name, &field);
     if (status != CLI_OK)
         return status;
+    if (p->row[field].type != RQC_ABSENT)
+        return cli_usage(c, "%s: given twice", name);
     p->scratch[field].len = 0;
     const rqc_err rc =
         rqci_text_field(rqci_entity_of(p->entity), field, equals + 1, strlen(equals + 1),
@@ -225,6 +233,8 @@ static int patch_parse(cli *c, const cli_args *a, patch_args *p)
         if (a->given[i].option != PATCH_UNSET)
             continue;
         status = find_field(c, p->entity, a->given[i].value, &field);
+        if (status == CLI_OK && p->row[field].type != RQC_ABSENT)
+            status = cli_usage(c, "%s: given twice", a->given[i].value);
         if (status == CLI_OK)
             p->row[field] = rqc_null();
     }
@@ -328,8 +338,11 @@ const cli_command cli_write_commands[] = {
     {"put", "",
      "store records from standard input, one JSON object a line, all or none\n\n"
      "A record with an id that is there replaces it; one without an id gets a new one. Columns "
-     "that are missing take their defaults.\n\n"
-     "Example: reqcast put < records.jsonl",
+     "that are missing take their defaults. Answers of get, page and changes are taken as they "
+     "are; "
+     "deletions among them are passed over.\n\n"
+     "Example: reqcast put < records.jsonl"
+     "\n         reqcast --json changes shop | reqcast --db copy.db put",
      NULL, 0, 0, put},
     {"patch", "ENTITY ID FIELD=VALUE... [--unset FIELD] [--if-seq N]",
      "change fields of a record\n\n"

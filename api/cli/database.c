@@ -7,10 +7,11 @@
 #include <string.h>
 #include <time.h>
 
-// Another command may own the database for a moment.
-#define BUSY_TRIES 20
-#define BUSY_MS    50
-#define MAX_AGE_MS 3600000u
+// Another command may own the database for a moment. A try that waited for SQLite's lock has waited
+// longer than this, and is the last.
+#define OWNER_WAIT_MS 1000
+#define TRY_MS        50
+#define MAX_AGE_MS    3600000u
 
 static void show_log(void *ctx, int level, const char *text)
 {
@@ -31,23 +32,82 @@ static void pause_ms(long ms)
     nanosleep(&t, NULL);
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 // What another process owns: its view; and, for writing, the reqcastd that owns it.
-// RQC_UNAVAILABLE: neither now.
+// RQC_UNAVAILABLE: neither now; without a text where nothing was looked for.
 static rqc_err attach(cli *c, const rqc_options *o, int how, rqc_error *err)
 {
     char url[RQC_URL_TEXT];
-    if (how != CLI_READ && rqc_sidecar_url(c->db_path, url, NULL) != RQC_OK)
+    err->text[0] = 0;
+    if (how == CLI_OWN || (how != CLI_READ && rqc_sidecar_url(c->db_path, url, NULL) != RQC_OK))
         return RQC_UNAVAILABLE;
     const rqc_err rc = rqc_attach(c->db_path, o, &c->db, err);
     c->attached = rc == RQC_OK;
     return rc;
 }
 
+// Opens or attaches, until there is an answer or the time is over. RQC_BUSY: *why is empty, or says
+// what is wrong with the owner's view.
+static rqc_err try_open(cli *c, const rqc_options *o, int how, rqc_error *err, rqc_error *why)
+{
+    const int64_t until = now_ms() + OWNER_WAIT_MS;
+    for (;;) {
+        why->text[0] = 0;
+        const rqc_err rc = rqc_open(c->db_path, o, &c->db, err);
+        if (rc != RQC_BUSY)
+            return rc;
+        const rqc_err attached = attach(c, o, how, why);
+        if (attached == RQC_OK)
+            return RQC_OK;
+        if (attached != RQC_UNAVAILABLE) {
+            *err = *why;
+            return attached;
+        }
+        if (now_ms() >= until)
+            return RQC_BUSY;
+        pause_ms(TRY_MS);
+    }
+}
+
+// Another process has what the command needs.
+static int busy(cli *c, int how, const rqc_error *err, const rqc_error *why)
+{
+    const char *in_use = strstr(err->text, "in use by process");
+    const long locker = in_use ? 0 : cli_lock_holder(c->db_path);
+    if (locker)
+        return cli_fail(c, RQC_BUSY, "%s: process %ld holds its lock%s; try again when it is done",
+                        c->db_path, locker, how == CLI_READ ? "" : "; nothing was written");
+    if (how == CLI_READ && *why->text)
+        return cli_fail(c, RQC_BUSY, "%s: %s, and its view cannot be read: %s", c->db_path,
+                        in_use ? in_use : err->text, why->text);
+    if (how == CLI_OWN)
+        return cli_fail(c, RQC_BUSY,
+                        "%s: %s; nothing was written: no other process may own the database for "
+                        "this, so stop it first",
+                        c->db_path, in_use ? in_use : err->text);
+    if (how != CLI_READ && *why->text)
+        return cli_fail(c, RQC_BUSY,
+                        "%s: %s, and cannot be written through: %s; nothing was written",
+                        c->db_path, in_use ? in_use : err->text, why->text);
+    if (how != CLI_READ)
+        return cli_fail(c, RQC_BUSY,
+                        "%s: %s; nothing was written: write through that process, or try again "
+                        "when it has ended",
+                        c->db_path, err->text);
+    return cli_fail(c, RQC_BUSY, "%s: %s", c->db_path, err->text);
+}
+
 int cli_open(cli *c, int how)
 {
     const char *view_dir = getenv("REQCAST_VIEW_DIR");
     rqc_options o = RQC_OPTIONS_INIT;
-    rqc_error e;
+    rqc_error e, why;
     o.create = how == CLI_CREATE;
     o.view_dir = view_dir && *view_dir ? view_dir : NULL;
     o.max_age_ms = MAX_AGE_MS;
@@ -55,17 +115,9 @@ int cli_open(cli *c, int how)
     o.log_ctx = c;
     o.progress = show_progress;
     o.progress_ctx = c;
-    rqc_err rc = rqc_open(c->db_path, &o, &c->db, &e);
-    for (int i = 0; i < BUSY_TRIES && rc == RQC_BUSY; i++) {
-        rqc_error why;
-        const rqc_err attached = attach(c, &o, how, &why);
-        if (attached == RQC_OK)
-            return CLI_OK;
-        if (attached != RQC_UNAVAILABLE)
-            return cli_fail(c, attached, "%s: %s", c->db_path, why.text);
-        pause_ms(BUSY_MS);
-        rc = rqc_open(c->db_path, &o, &c->db, &e);
-    }
+    cli_lock_note *note = cli_lock_note_begin(c);
+    const rqc_err rc = try_open(c, &o, how, &e, &why);
+    cli_lock_note_end(note);
     if (rc == RQC_OK)
         return CLI_OK;
     c->db = NULL;
@@ -78,11 +130,8 @@ int cli_open(cli *c, int how)
             c, rc,
             "%s: there is no such database; make it with reqcast init, or name another with --db",
             c->db_path);
-    if (rc == RQC_BUSY && how != CLI_READ)
-        return cli_fail(c, rc,
-                        "%s: %s; nothing was written: write through that process, or try again "
-                        "when it has ended",
-                        c->db_path, e.text);
+    if (rc == RQC_BUSY)
+        return busy(c, how, &e, &why);
     return cli_fail(c, rc, "%s: %s", c->db_path, e.text);
 }
 
@@ -111,8 +160,9 @@ int cli_refresh(cli *c)
     rqc_read_end(c->read);
     rqc_err rc = rqc_read_begin(c->read);
     // An owner that builds its view anew needs a moment.
-    for (int i = 0; i < BUSY_TRIES && rc == RQC_UNAVAILABLE; i++) {
-        pause_ms(BUSY_MS);
+    for (const int64_t until = now_ms() + OWNER_WAIT_MS;
+         rc == RQC_UNAVAILABLE && now_ms() < until;) {
+        pause_ms(TRY_MS);
         rc = rqc_read_begin(c->read);
     }
     return rc == RQC_OK ? CLI_OK : cli_read_failed(c, rc, c->db_path);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -39,6 +40,9 @@ const cli_command *cli_command_at(size_t place)
 
 // ---- Messages -----------------------------------------------------------------------------------
 
+// Messages also come from threads: of the library's log, and of a wait for a lock.
+static pthread_mutex_t screen = PTHREAD_MUTEX_INITIALIZER;
+
 static void take_bar_away(cli *c)
 {
     if (c->bar)
@@ -51,11 +55,13 @@ __attribute__((format(printf, 2, 0))) static void say(cli *c, const char *fmt, v
 {
     char text[2048];
     rqci_buf line = {0};
-    take_bar_away(c);
     vsnprintf(text, sizeof text, fmt, ap);
     cli_visible(&line, text, strlen(text));
+    pthread_mutex_lock(&screen);
+    take_bar_away(c);
     if (line.len > 0)
         fprintf(stderr, "reqcast: %.*s\n", (int)line.len, (const char *)line.data);
+    pthread_mutex_unlock(&screen);
     rqci_buf_free(&line);
 }
 
@@ -85,7 +91,7 @@ void cli_note(cli *c, const char *fmt, ...)
     va_end(ap);
 }
 
-void cli_progress(cli *c, const char *what, uint64_t done, uint64_t total)
+static void draw_bar(cli *c, const char *what, uint64_t done, uint64_t total)
 {
     static const char full[] = "##############################";
     const int width = (int)sizeof full - 1;
@@ -106,6 +112,13 @@ void cli_progress(cli *c, const char *what, uint64_t done, uint64_t total)
             (int)((double)done / (double)total * 100));
     fflush(stderr);
     c->bar = true;
+}
+
+void cli_progress(cli *c, const char *what, uint64_t done, uint64_t total)
+{
+    pthread_mutex_lock(&screen);
+    draw_bar(c, what, done, total);
+    pthread_mutex_unlock(&screen);
 }
 
 // ---- Help ---------------------------------------------------------------------------------------

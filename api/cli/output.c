@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -103,6 +104,13 @@ void cli_record_json(cli *c, const rqc_record *r)
     c->line.len = 0;
 }
 
+// Whoever read standard output has enough, as head does: that is no fault of anybody's.
+static bool reader_left(void)
+{
+    struct pollfd p = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    return poll(&p, 1, 0) == 1 && (p.revents & POLLERR) != 0;
+}
+
 int cli_finish(cli *c)
 {
     // close() tells what write() did not: some file systems find out late that they are full.
@@ -114,12 +122,19 @@ int cli_finish(cli *c)
     const bool lost = copy >= 0 && close(copy) != 0;
     if (!failed && !lost)
         return CLI_OK;
+    if (error == EPIPE || reader_left())
+        return CLI_PIPE;
     return cli_fail(c, error == ENOSPC ? RQC_NO_SPACE : RQC_IO,
                     "standard output: %s; the output is not complete",
                     error ? strerror(error) : "write error");
 }
 
 // ---- For people ---------------------------------------------------------------------------------
+
+const char *cli_plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
 
 void cli_time_text(int64_t t, char ret_text[32])
 {

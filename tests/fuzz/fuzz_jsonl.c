@@ -74,7 +74,8 @@ static void check_message(const rqci_entity *e, const rqc_value *values, const r
     size_t offset = 0;
     memcpy(w.id, values[0].p, 16);
     memcpy(w.row, values, e->nfields * sizeof *values);
-    if (rqci_ask_write_begin(&message, NULL, 0) != RQC_OK || rqci_ask_write_add(&message, &w) != RQC_OK)
+    if (rqci_ask_write_begin(&message, NULL, 0) != RQC_OK ||
+        rqci_ask_write_add(&message, &w) != RQC_OK)
         fuzz_broken("an accepted row cannot be sent", e->table);
     rqci_ask_write_end(&message, 1);
     if (rqci_message_decode(message.data, message.len, RQCI_ASK_MAGIC, &m, &err) != RQC_OK ||
@@ -132,7 +133,10 @@ static void try_json(const char *line, size_t n)
         check_refusal(rc, &err);
         return;
     }
-    check_row(&row);
+    if (row.kind == RQCI_JSON_RECORD)
+        check_row(&row);
+    else if ((row.entity != NULL) != (row.kind == RQCI_JSON_DELETION) || row.has_id)
+        fuzz_broken("a line that is no record", "");
     rqci_json_row_free(&row);
 }
 
