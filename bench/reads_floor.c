@@ -147,10 +147,7 @@ static void copy_workspace(struct floor_view *v, rqc_read *r, uint32_t ws,
 
 struct reads_floor *reads_floor_make(const struct bench_data *d, rqc_db *db, const char *root)
 {
-    // With the last three, which stay empty, they are ten, as many as the same reads and a writer
-    // need: LMDB charges each to every transaction.
-    static const enum floor_db use[] = {DB_ID,     DB_P1_UP, DB_HTTP, DB_SEQV, DB_DELTA,
-                                        DB_NUMBER, DB_P1,    DB_P2,   DB_SEQ};
+    static const enum floor_db use[] = {DB_ID, DB_P1_UP, DB_HTTP, DB_SEQV, DB_DELTA, DB_NUMBER};
     struct reads_floor *f = floor_alloc(1, sizeof *f);
     rqc_changes_list changes = RQC_CHANGES_INIT;
     rqc_list list = RQC_LIST_INIT;

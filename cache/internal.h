@@ -270,12 +270,8 @@ struct rqci_reader {
     bool begun;
     const rqci_control *control; // page and generation that env belongs to
     uint64_t generation;
-    size_t txn_id;    // of the pinned transaction, or the one before
-    bool state_known; // of that transaction; read when it is asked for
+    bool state_known; // of the pinned transaction; read when it is asked for
     rqci_view_state state;
-    bool counts_known; // requests by class of the workspace that was asked for last
-    uint32_t counts_ws;
-    uint64_t counts[RQCI_CLASSES];
     bool ws_known; // the workspace whose number was looked up last, in this environment
     uint8_t ws_id[16];
     uint32_t ws_number;

@@ -157,8 +157,7 @@ static void leave_env(rqci_reader *r)
     r->txn = NULL;
     r->env = NULL;
     r->generation = 0;
-    r->ws_known = r->state_known = r->counts_known = false;
-    r->txn_id = 0;
+    r->ws_known = false;
 }
 
 void rqci_reader_free(rqci_reader *r)
@@ -241,11 +240,7 @@ rqc_err rqci_reader_begin(rqci_reader *r, int64_t now, rqci_errbuf *err)
     rqc_err rc = pin(r, err);
     if (rc != RQC_OK)
         return rc;
-    // What was read of a transaction holds as long as it is the newest.
-    const size_t txn_id = mdb_txn_id(r->txn);
-    if (txn_id != r->txn_id)
-        r->state_known = r->counts_known = false;
-    r->txn_id = txn_id;
+    r->state_known = false;
     memset(r->fresh, 0, sizeof r->fresh);
     memset(r->lane_fresh, 0, sizeof r->lane_fresh);
     r->begun = true;

@@ -326,10 +326,6 @@ rqc_err rqci_ws_class(rqci_reader *r, const uint8_t workspace[16], uint8_t class
     uint32_t number;
     MDB_val val;
     rqc_err rc = rqci_read_ws_number(r, workspace, &number);
-    if (rc == RQC_OK && r->counts_known && r->counts_ws == number) {
-        *ret_count = r->counts[class];
-        return RQC_OK;
-    }
     if (rc == RQC_OK) {
         rqci_put32be(k + 1, number);
         rc = get(r, RQCI_DB_WS, k, sizeof k, &val);
@@ -340,12 +336,8 @@ rqc_err rqci_ws_class(rqci_reader *r, const uint8_t workspace[16], uint8_t class
     }
     if (rc != RQC_OK || val.mv_size != RQCI_WS_BYTES)
         return rc != RQC_OK ? rc : damaged();
-    const uint8_t *p = (const uint8_t *)val.mv_data + RQCI_WS_BYTES - 8 * RQCI_CLASSES;
-    for (size_t i = 0; i < RQCI_CLASSES; i++)
-        r->counts[i] = rqci_get64(p + 8 * i);
-    r->counts_ws = number;
-    r->counts_known = true;
-    *ret_count = r->counts[class];
+    *ret_count = rqci_get64((const uint8_t *)val.mv_data + RQCI_WS_BYTES - 8 * RQCI_CLASSES +
+                            8 * (size_t) class);
     return RQC_OK;
 }
 
