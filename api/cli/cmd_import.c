@@ -154,8 +154,8 @@ static int import_text(importing *m, rqci_buf *text, const char *workspace)
         status = run_file(m, file, t);
     rqci_import_free(file);
     if (status == CLI_OK && m->messages > MESSAGES_SHOWN && !m->c->verbose)
-        cli_note(m->c, "%s: and %" PRIu64 " messages more; --verbose shows all", m->file,
-                 m->messages - MESSAGES_SHOWN);
+        cli_note(m->c, "%s: and %" PRIu64 " message%s more; --verbose shows all", m->file,
+                 m->messages - MESSAGES_SHOWN, cli_plural(m->messages - MESSAGES_SHOWN));
     return status;
 }
 
