@@ -71,6 +71,8 @@ bench: packages-bench
 install: build
 	@DESTDIR="$(DESTDIR)" $(MESON) install -C build/release --no-rebuild
 	@if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
+	@case "$(DESTDIR)$(PREFIX)" in /usr | /usr/local) ;; *) \
+		[ -n "$(DESTDIR)" ] || tools/print-exports "$(PREFIX)" ;; esac
 
 clean:
 	rm -rf build

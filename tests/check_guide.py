@@ -6,11 +6,13 @@ is what the block before it prints, where … stands for anything. In place of /
 home folder stand temporary ones, and `make install` takes what is built already.
 """
 
+import contextlib
 import os
 import pathlib
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -103,6 +105,8 @@ def main() -> None:
         except subprocess.TimeoutExpired:
             os.killpg(p.pid, 9)
             out, err = p.communicate()
+        with contextlib.suppress(OSError, ValueError):  # a guide that broke off left its sidecar
+            os.kill(int((folder / "home/tour/reqcastd.pid").read_text()), signal.SIGTERM)
         python_module.forget_views(folder / "home")
     parts = dict(part.split("\n", 1) for part in out.split(MARK)[1:])
     if not tap.ok(p.returncode == 0 and "end" in parts, "all blocks run"):

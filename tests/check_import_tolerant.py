@@ -124,7 +124,7 @@ def check_warnings(c: cli.Cli) -> None:
 
 def check_many_warnings(c: cli.Cli) -> None:
     path = c.folder / "many.har"
-    path.write_bytes(har(*[None] * 30))
+    path.write_bytes(har(*[None] * 30, entry()))
     for options, lines in (([], 21), (["--verbose"], 30), (["-v"], 30)):
         r = c.run("--json", *options, "import", path)
         shown = r.errors.splitlines()
@@ -133,6 +133,20 @@ def check_many_warnings(c: cli.Cli) -> None:
         tap.ok(all(f"{path}: " in line for line in shown), "each names the file")
         tap.ok(f"{path}: entry 20:" in shown[19], "in order, with the entry's number")
     tap.ok("10" in c.run("import", path).errors.splitlines()[-1], "how many were not shown")
+
+
+def check_nothing(c: cli.Cli) -> None:
+    """A file of which everything is left out makes no workspace."""
+    before = c.head()
+    for name, data in (("a har without a url", har(entry(without(request(), "url")))),
+                       ("curl without a url", b"curl -X POST -H 'a: b'\n"),
+                       ("a quote without an end", b"curl 'https://a.test\n")):
+        r = c.run("--json", "import", "-w", name, "-", stdin=data)
+        last = (r.errors.splitlines() or [""])[-1]
+        good = r.status == 3 and r.out == b"" and "nothing was written" in last
+        if not tap.ok(good and r.errors.count("\n") == 2, f"{name}: status 3, and why"):
+            r.explain()
+    tap.equal(c.head(), before, "nothing was written")
 
 
 def check_responses(c: cli.Cli) -> None:
@@ -353,6 +367,7 @@ def main() -> None:
     with cli.database() as c:
         check_warnings(c)
         check_many_warnings(c)
+        check_nothing(c)
         check_responses(c)
         check_requests(c)
         check_streams(c)

@@ -233,10 +233,10 @@ def check_input(c: cli.Cli) -> None:
               "names of imported requests")
     most = limit("warnings of a file")
     for n in (most, most + 1):
-        har = {"log": {"entries": [{}] * n}}
+        har = {"log": {"entries": [{}] * n + [entry("https://a.test/")]}}
         r = c.run("import", "-w", "shop", "-", stdin=json.dumps(har).encode())
         lines = r.errors.splitlines()
-        tap.ok(len(lines) == n and ("1 messages more" in lines[-1]) == (n > most),
+        tap.ok(len(lines) == n and ("1 message more" in lines[-1]) == (n > most),
                f"{n} warnings")
         r = c.run("--verbose", "import", "-w", "shop", "-", stdin=json.dumps(har).encode())
         tap.equal(r.errors.count("entry"), n, "--verbose shows all")

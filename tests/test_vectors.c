@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plays the test vectors of tests/vectors, and those that several implementations share (found in
-// $RQC_VECTORS, else in ../shared/vectors beside the source). Each vector is one check.
+// $RQC_VECTORS). Each vector is one check.
 #include "tests/vectors.h"
 
 #include <errno.h>

@@ -128,6 +128,9 @@ static int run_file(importing *m, rqci_import *file, target *t)
     rqci_merge_free(&merge);
     if (rc != RQC_OK)
         return failed(m, rc, *m->err.text ? m->err.text : merge.error);
+    // What was wrong with it was said; a workspace with nothing in it helps nobody.
+    if (merge.given == 0 && counts.warnings > 0)
+        return failed(m, RQC_INVALID, "nothing in it can be imported");
     t->counts.requests += counts.requests;
     t->counts.responses += counts.responses;
     t->counts.warnings += counts.warnings;
@@ -151,8 +154,8 @@ static int import_text(importing *m, rqci_buf *text, const char *workspace)
         status = run_file(m, file, t);
     rqci_import_free(file);
     if (status == CLI_OK && m->messages > MESSAGES_SHOWN && !m->c->verbose)
-        cli_note(m->c, "%s: and %" PRIu64 " messages more; --verbose shows all", m->file,
-                 m->messages - MESSAGES_SHOWN);
+        cli_note(m->c, "%s: and %" PRIu64 " message%s more; --verbose shows all", m->file,
+                 m->messages - MESSAGES_SHOWN, cli_plural(m->messages - MESSAGES_SHOWN));
     return status;
 }
 

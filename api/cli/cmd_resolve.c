@@ -154,7 +154,7 @@ static int resolve_failed(cli *c, const cli_args *a, rqc_err rc, const uint8_t b
     const rqc_record *there;
     const char *delta = cli_value(a, 0);
     if (delta && rc == RQC_INVALID)
-        return cli_read_failed(c, rc, delta);
+        return cli_fail(c, rc, "%s: not a delta of %s", delta, a->words[0]);
     if (delta && rc == RQC_NOT_FOUND && rqc_get(c->read, RQC_HTTP, base, &there) == RQC_OK)
         return cli_fail(c, rc, "%s: there is no request with this id", delta);
     return rc == RQC_NOT_FOUND
