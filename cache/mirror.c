@@ -240,6 +240,8 @@ rqc_err rqci_reader_begin(rqci_reader *r, int64_t now, rqci_errbuf *err)
     rqc_err rc = pin(r, err);
     if (rc != RQC_OK)
         return rc;
+    // Nothing is kept from the transaction before: an equal mdb_txn_id() does not prove the same
+    // snapshot, because LMDB reads the id and the page that belongs to it in two steps.
     r->state_known = false;
     memset(r->fresh, 0, sizeof r->fresh);
     memset(r->lane_fresh, 0, sizeof r->lane_fresh);

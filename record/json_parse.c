@@ -115,7 +115,7 @@ static rqc_err parse_value(const rqci_entity *e, int field, const json_t *j, str
     if (json_object_get(j, "$large"))
         return not_a(
             e, field,
-            "a large value has only its length and hash here: its bytes are needed (get --large)",
+            "a large value has only its length and hash here: its bytes are needed",
             err);
     bool good = false;
     const char *want = NULL;
