@@ -176,6 +176,16 @@ static bool follow(rqc_sub *s, mirror *m, uint64_t more)
     return agreed(s) >= want;
 }
 
+// The same behind a position: digests that agreed before it say nothing.
+static bool follow_past(rqc_sub *s, mirror *m, uint64_t seq)
+{
+    rqc_event e;
+    for (int i = 0; i < 2000 && m->last < seq; i++)
+        if (rqc_sub_next(s, 10, &e) == RQC_OK)
+            take(m, &e);
+    return m->last >= seq && follow(s, m, 1);
+}
+
 // Until the digests were seen to differ.
 static bool follow_to_difference(rqc_sub *s, mirror *m, uint64_t differences)
 {
@@ -293,7 +303,7 @@ static void check_topic(rqc_db *db, const uint8_t *workspace, const char *topic)
     is(atomic_load(&cuts), 0u, "the connection was cut");
 
     put_from(db, 20, 22, topic);
-    ok(follow(s, &m, 1) && wrong(&m, db) == 0, "%s: it goes on", topic);
+    ok(follow_past(s, &m, rqc_position_now(db).seq) && wrong(&m, db) == 0, "%s: it goes on", topic);
     rqc_unsubscribe(s);
 }
 
