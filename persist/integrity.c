@@ -9,7 +9,10 @@ rqc_err rqci_integrity_fault(const char *fault, const char *what, rqci_errbuf *e
 {
     static const char mark[] = "error code=";
     const char *at = strstr(fault, mark);
-    const int rc = at ? atoi(at + sizeof mark - 1) : SQLITE_CORRUPT;
+    int rc = at ? atoi(at + sizeof mark - 1) : SQLITE_CORRUPT;
+    // Said without a code, and of numbers only that the file can have.
+    if (!at && strstr(fault, "failed to get page"))
+        rc = SQLITE_IOERR;
     return (rc & 0xff) == SQLITE_IOERR || (rc & 0xff) == SQLITE_NOMEM
                ? rqci_sqlite_err(NULL, rc, what, err)
                : RQC_OK;

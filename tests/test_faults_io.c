@@ -3,6 +3,8 @@
 // then on.
 #include "tests/faults_sweep.h"
 
+#include <lmdb.h>
+
 #ifndef FAULTS_BUDGET
 #define FAULTS_BUDGET 2u
 #define FAULTS_BOTH   false
@@ -25,6 +27,7 @@ static const fault_way ways[] = {
     {FAULTS_LOCK, "lock", EIO, BIT(RQC_IO), true},
     {FAULTS_BEGIN, "begin", ENOMEM, BIT(RQC_NO_MEMORY), false},
     {FAULTS_PUT, "put", EIO, BIT(RQC_IO), false},
+    {FAULTS_PUT, "map-full", MDB_MAP_FULL, BIT(RQC_NO_SPACE), true},
     {FAULTS_COMMIT, "commit", EIO, BIT(RQC_IO), false},
     {FAULTS_COMMIT, "commit-full", ENOSPC, BIT(RQC_NO_SPACE), false},
 };
