@@ -281,13 +281,15 @@ static rqc_err new_gen(const rqci_view *v, uint64_t *ret_generation, char ret_pa
 static void repack(const rqci_view *v, rqci_env **env, uint64_t *generation, char path[PATH_BYTES])
 {
     char packed_path[PATH_BYTES];
-    uint64_t packed_generation = 0;
+    const uint64_t packed_generation = *generation + 1; // what was built has the highest number
     rqci_env *packed = NULL;
     rqci_errbuf why = {""};
     MDB_envinfo info;
     rqc_err rc = rqci_lmdb_err(mdb_env_info((*env)->env, &info), "info", &why);
     if (rc == RQC_OK)
-        rc = new_gen(v, &packed_generation, packed_path, &why);
+        rc = gen_path(v, packed_generation, packed_path, &why);
+    if (rc == RQC_OK)
+        rc = make_dir(packed_path, &why);
     if (rc != RQC_OK)
         return;
     rc = rqci_env_open(packed_path, true, true, (uint64_t)info.me_mapsize, &packed, &why);
