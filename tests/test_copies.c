@@ -22,7 +22,7 @@ static void make_workspace(rqc_db *db)
 
 static void put(rqc_db *db, int which, size_t url_bytes, int64_t updated)
 {
-    rqc_value row[RQC_HTTP_NFIELDS] = {{RQC_ABSENT}};
+    rqc_value row[RQC_HTTP_NFIELDS] = {{0}};
     char *url = calloc(1, url_bytes + 1);
     if (!url)
         bail("no memory");

@@ -19,8 +19,8 @@ static void write_rows(rqc_db *db)
     rqc_txn *t = sdb_txn(db);
     for (uint64_t i = 0; i < REQUESTS; i++) {
         for (uint64_t w = 0; w < WORKSPACES; w++) {
-            rqc_value workspace[RQC_WORKSPACES_NFIELDS] = {{RQC_ABSENT}};
-            rqc_value http[RQC_HTTP_NFIELDS] = {{RQC_ABSENT}};
+            rqc_value workspace[RQC_WORKSPACES_NFIELDS] = {{0}};
+            rqc_value http[RQC_HTTP_NFIELDS] = {{0}};
             sdb_id(ws, 1, w);
             workspace[RQC_WORKSPACES_NAME] = rqc_text("workspace");
             if (i == 0)
@@ -33,7 +33,7 @@ static void write_rows(rqc_db *db)
             http[RQC_HTTP_UPDATED_AT] = rqc_int((int64_t)i);
             put(t, RQC_HTTP, id, http);
             for (uint64_t k = 0; k < 4; k++) {
-                rqc_value header[RQC_HTTP_HEADER_NFIELDS] = {{RQC_ABSENT}};
+                rqc_value header[RQC_HTTP_HEADER_NFIELDS] = {{0}};
                 uint8_t child[16];
                 sdb_id(child, 3, (i * WORKSPACES + w) * 4 + k);
                 header[RQC_HTTP_HEADER_HTTP_ID] = rqc_id(id);
