@@ -174,7 +174,7 @@ static rqc_err pass(rqci_wtxn *w, const rqci_change *c, uint8_t next_op, rqci_bu
     if (rc != RQC_OK && rc != RQC_NOT_FOUND)
         return rc;
     row->len = 0;
-    rc = rqci_rec_pack_stub(rqci_entity_of(c->entity), c->id, c->owner, c->seq, row);
+    rc = rqci_rec_pack_placeholder(rqci_entity_of(c->entity), c->id, c->owner, c->seq, row);
     return rc != RQC_OK ? rc : rqci_put(w, (rqc_record *)row->data, arrival(c));
 }
 

@@ -97,7 +97,7 @@ static rqc_err count_record(check *c, const rqc_record *r, uint32_t ws, const ui
 {
     uint8_t k[RQCI_KEY_SEQ];
     MDB_val val;
-    if (rqci_rec_flags(r) & RQCI_REC_STUB)
+    if (rqci_rec_flags(r) & RQCI_REC_PLACEHOLDER)
         return fault(c, "a placeholder was left behind");
     rqci_key_seq(k, ws, rqci_rec_seq(r), rqci_rec_entity(r), rqci_rec_id(r));
     if (!has(c, RQCI_DB_SEQ, k, sizeof k, &val) || val.mv_size != RQCI_SEQ_HERE ||

@@ -34,7 +34,7 @@ typedef struct build {
     size_t known_cap, known_n;
     uint64_t cut;
     bool late_cut; // try to cut behind the horizon
-    rqci_buf stub;
+    rqci_buf placeholder;
     uint64_t done, total;
     unsigned in_txn;
 } build;
@@ -208,13 +208,14 @@ static rqc_err put_touched(build *b, const rqci_entity *e)
         if (c->entity != e->code || rqci_log_first(&b->log, c->entity, c->id) != c ||
             !at_cut(b, c, &owner))
             continue;
-        b->stub.len = 0;
+        b->placeholder.len = 0;
         uint64_t seq;
-        rqc_err rc = rqci_rec_pack_stub(e, c->id, owner, b->state->baseline, &b->stub);
+        rqc_err rc =
+            rqci_rec_pack_placeholder(e, c->id, owner, b->state->baseline, &b->placeholder);
         if (rc == RQC_OK)
-            rc = seq_at_cut(b, (rqc_record *)b->stub.data, &seq);
+            rc = seq_at_cut(b, (rqc_record *)b->placeholder.data, &seq);
         if (rc == RQC_OK)
-            rc = put_at_cut(b, (rqc_record *)b->stub.data);
+            rc = put_at_cut(b, (rqc_record *)b->placeholder.data);
         if (rc != RQC_OK)
             return rc;
     }
@@ -282,7 +283,7 @@ static rqc_err build_once(rqci_env *e, const rqci_source *src, const rqci_source
     const rqc_err rc = build_all(b);
     rqci_wtxn_free(&b->w);
     rqci_log_free(&b->log);
-    rqci_buf_free(&b->stub);
+    rqci_buf_free(&b->placeholder);
     free(b->known);
     free(b);
     return rc;

@@ -113,10 +113,8 @@ static rqc_err parse_value(const rqci_entity *e, int field, const json_t *j, str
         return RQC_OK;
     }
     if (json_object_get(j, "$large"))
-        return not_a(
-            e, field,
-            "a large value has only its length and hash here: its bytes are needed",
-            err);
+        return not_a(e, field,
+                     "a large value has only its length and hash here: its bytes are needed", err);
     bool good = false;
     const char *want = NULL;
     switch ((rqci_ftype)e->types[field]) {

@@ -276,8 +276,8 @@ rqc_err rqci_rec_pack(const rqci_entity *e, const rqc_value *row, uint64_t seq, 
     return rc == RQC_OK ? rc : rqci_fail(err, rc, "%s: record", e->table);
 }
 
-rqc_err rqci_rec_pack_stub(const rqci_entity *e, const uint8_t id[16], const uint8_t owner[16],
-                           uint64_t seq, rqci_buf *out)
+rqc_err rqci_rec_pack_placeholder(const rqci_entity *e, const uint8_t id[16],
+                                  const uint8_t owner[16], uint64_t seq, rqci_buf *out)
 {
     struct shaped s;
     memset(&s, 0, sizeof s);
@@ -287,5 +287,5 @@ rqc_err rqci_rec_pack_stub(const rqci_entity *e, const uint8_t id[16], const uin
         s.value[e->owner] = (rqc_value){.type = RQC_ID, .n = 16, .p = owner};
         s.present |= 1u << e->owner;
     }
-    return put_record(e, &s, seq, RQCI_REC_STUB, out);
+    return put_record(e, &s, seq, RQCI_REC_PLACEHOLDER, out);
 }

@@ -38,7 +38,7 @@
 enum {
     RQCI_REC_COERCED =
         1, // a column held another storage class than its declared one; the value was converted
-    RQCI_REC_STUB =
+    RQCI_REC_PLACEHOLDER =
         2, // membership only (id and owner): the row is gone again later in the same batch
     RQCI_REC_FLAGS = 3 // all that are known; a record with others is refused
 };
@@ -191,9 +191,10 @@ void rqci_rec_unpack(const rqc_record *r, rqc_value *ret_row);
 rqc_err rqci_rec_pack(const rqci_entity *e, const rqc_value *row, uint64_t seq, uint8_t flags,
                       rqci_buf *out, rqci_errbuf *err);
 
-// A stub: id, and owner where the entity has one (NULL: unknown). Appends to out. RQC_NO_MEMORY.
-rqc_err rqci_rec_pack_stub(const rqci_entity *e, const uint8_t id[16], const uint8_t owner[16],
-                           uint64_t seq, rqci_buf *out);
+// A placeholder: id, and owner where the entity has one (NULL: unknown). Appends to out.
+// RQC_NO_MEMORY.
+rqc_err rqci_rec_pack_placeholder(const rqci_entity *e, const uint8_t id[16],
+                                  const uint8_t owner[16], uint64_t seq, rqci_buf *out);
 
 // Changes the seq of a private copy of a record and its check value with it.
 void rqci_rec_set_seq(rqc_record *r, uint64_t seq);

@@ -105,7 +105,7 @@ static rqc_err check_entry(const rqci_frame *f, const uint8_t *p, size_t avail, 
         return rc;
     const rqc_record *r = (const rqc_record *)record;
     if (rqci_rec_size(r) != n || rqci_rec_entity(r) != p[0] || rqci_rec_seq(r) != seq ||
-        !rqci_id_equal(rqci_rec_id(r), p + 16) || (rqci_rec_flags(r) & RQCI_REC_STUB))
+        !rqci_id_equal(rqci_rec_id(r), p + 16) || (rqci_rec_flags(r) & RQCI_REC_PLACEHOLDER))
         return bad(err, "a record is not what its entry says");
     return RQC_OK;
 }

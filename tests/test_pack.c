@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Packing: conversions of foreign storage classes, large values, zeros, stubs, refusals.
+// Packing: conversions of foreign storage classes, large values, zeros, placeholders, refusals.
 #include "tap.h"
 
 #include "base/number.h"
@@ -380,17 +380,17 @@ static void test_refusals(void)
     rqci_buf_free(&buf);
 }
 
-static void test_stubs(void)
+static void test_placeholders(void)
 {
     bool good = true;
     for (unsigned code = 1; good && code <= RQCI_ENTITY_MAX; code++) {
         const rqci_entity *e = rqci_entity_of(code);
         rqci_buf buf = {0};
-        good = rqci_rec_pack_stub(e, (const uint8_t *)id_text, (const uint8_t *)owner_text, 77,
-                                  &buf) == RQC_OK &&
+        good = rqci_rec_pack_placeholder(e, (const uint8_t *)id_text, (const uint8_t *)owner_text,
+                                         77, &buf) == RQC_OK &&
                rqci_rec_verify(buf.data, buf.len, true, NULL) == RQC_OK;
         const rqc_record *r = (const rqc_record *)buf.data;
-        good = good && rqci_rec_flags(r) == RQCI_REC_STUB && rqci_rec_seq(r) == 77 &&
+        good = good && rqci_rec_flags(r) == RQCI_REC_PLACEHOLDER && rqci_rec_seq(r) == 77 &&
                memcmp(rqci_rec_id(r), id_text, 16) == 0;
         const uint32_t want = e->owner >= 0 ? 1u | 1u << e->owner : 1;
         good = good && rqci_rec_present(r) == want;
@@ -398,10 +398,11 @@ static void test_stubs(void)
             good = memcmp(rqci_rec_id_field(r, e->owner), owner_text, 16) == 0;
         rqci_buf_free(&buf);
     }
-    ok(good, "stubs of all entities have id and owner");
+    ok(good, "placeholders of all entities have id and owner");
     rqci_buf buf = {0};
-    is(rqci_rec_pack_stub(rqci_entity_of(RQCI_HTTP), (const uint8_t *)id_text, NULL, 1, &buf),
-       RQC_OK, "a stub without owner");
+    is(rqci_rec_pack_placeholder(rqci_entity_of(RQCI_HTTP), (const uint8_t *)id_text, NULL, 1,
+                                 &buf),
+       RQC_OK, "a placeholder without owner");
     is(rqci_rec_present((const rqc_record *)buf.data), 1, "has the id alone");
     rqci_buf_free(&buf);
 }
@@ -414,6 +415,6 @@ int main(void)
     test_large();
     test_zeros();
     test_refusals();
-    test_stubs();
+    test_placeholders();
     return tap_done();
 }
