@@ -64,6 +64,7 @@ typedef struct rqci_errands {
     pthread_t thread;
     bool runs, stop;
 } rqci_errands;
+
 // Where an owner's sessions read while the shared view has no room (spare.c).
 typedef struct rqci_spare {
     pthread_mutex_t lock; // guards all of it; held while the spare is built
@@ -122,6 +123,7 @@ struct rqc_db {
     bool stop; // guarded by lock
     pthread_cond_t wake;
     uint64_t compacted; // horizon up to which the log was compacted; keeper's own
+    rqc_err lost_code;  // why a view that was taken away is not back; keeper's own
 
     rqci_spare spare;
     rqci_watching watching;

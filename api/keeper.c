@@ -131,9 +131,13 @@ static bool look_after_view(rqc_db *db)
     const bool lost = rqci_view_lost(db->view);
     const rqc_err rc = lost ? rqci_view_remake(db->view, &detail) : RQC_OK;
     pthread_mutex_unlock(&db->apply);
-    if (lost)
-        rqci_logf(&db->log, RQCI_WARN, "the view's files are gone, it is built again%s%s",
-                  rc != RQC_OK ? ": " : "", detail.text);
+    // Said once, not once a second.
+    if (lost && rc == RQC_OK)
+        rqci_logf(&db->log, RQCI_WARN, "the view's files are gone: it is built again");
+    else if (lost && rc != db->lost_code)
+        rqci_logf(&db->log, RQCI_ERROR, "the view's files are gone, and cannot be made again: %s",
+                  detail.text);
+    db->lost_code = rc;
     return lost && rc == RQC_OK;
 }
 

@@ -2,10 +2,9 @@
 // The view against the database, at one position, down to the record; and the digests recomputed.
 #include "api/engine.h"
 
-#include "base/xfsz.h"
-
 #include "base/bytes.h"
 #include "base/id.h"
+#include "base/xfsz.h"
 
 #include <stdlib.h>
 #include <string.h>

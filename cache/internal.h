@@ -233,7 +233,8 @@ rqc_err rqci_build(rqci_env *e, const rqci_source *src, const rqci_source_state 
                    const rqci_view_options *opt, rqci_errbuf *err);
 
 // Copies a whole environment, which nobody writes, into an empty one with full pages (repack.c).
-rqc_err rqci_repack(const rqci_env *from, rqci_env *to, rqci_errbuf *err);
+rqc_err rqci_repack(const rqci_env *from, rqci_env *to, const rqci_view_options *opt,
+                    rqci_errbuf *err);
 
 // Walks a whole environment at one transaction: every record's check value and form, every index
 // against the records, counters, digests.

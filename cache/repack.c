@@ -12,6 +12,8 @@ typedef struct copy {
     MDB_txn *in, *out;
     MDB_cursor *put; // in `out`, of the database that is copied
     uint64_t bytes;  // of this transaction
+    const rqci_view_options *opt;
+    uint64_t done, total; // entries
 } copy;
 
 static int end_txn(copy *c)
@@ -35,6 +37,12 @@ static int begin_txn(copy *c, enum rqci_dbi db)
     return rc;
 }
 
+static void tell(const copy *c)
+{
+    if (c->opt->progress != NULL)
+        c->opt->progress(c->opt->progress_ctx, "packing the view", c->done, c->total);
+}
+
 static int copy_db(copy *c, const rqci_env *from, enum rqci_dbi db)
 {
     MDB_cursor *get = NULL;
@@ -43,25 +51,36 @@ static int copy_db(copy *c, const rqci_env *from, enum rqci_dbi db)
     if (rc == 0)
         rc = begin_txn(c, db);
     while (rc == 0 && (rc = mdb_cursor_get(get, &key, &val, MDB_NEXT)) == 0) {
-        if (c->bytes > BYTES_PER_TXN)
+        if (c->bytes > BYTES_PER_TXN) {
             rc = begin_txn(c, db);
+            tell(c);
+        }
         if (rc == 0)
             rc = mdb_cursor_put(c->put, &key, &val, MDB_APPEND);
         c->bytes += key.mv_size + val.mv_size;
+        c->done++;
     }
     if (get != NULL)
         mdb_cursor_close(get);
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-rqc_err rqci_repack(const rqci_env *from, rqci_env *to, rqci_errbuf *err)
+rqc_err rqci_repack(const rqci_env *from, rqci_env *to, const rqci_view_options *opt,
+                    rqci_errbuf *err)
 {
-    copy c = {.to = to};
+    copy c = {.to = to, .opt = opt};
     int rc = mdb_txn_begin(from->env, NULL, MDB_RDONLY, &c.in);
+    for (int db = 0; rc == 0 && db < RQCI_DB_COUNT; db++) {
+        MDB_stat stat;
+        rc = mdb_stat(c.in, from->dbi[db], &stat);
+        c.total += rc == 0 ? stat.ms_entries : 0;
+    }
     for (int db = 0; rc == 0 && db < RQCI_DB_COUNT; db++)
         rc = copy_db(&c, from, (enum rqci_dbi)db);
     if (rc == 0)
         rc = end_txn(&c);
+    if (rc == 0)
+        tell(&c);
     if (c.put != NULL)
         mdb_cursor_close(c.put);
     if (c.out != NULL)

@@ -276,6 +276,16 @@ static rqc_err new_gen(const rqci_view *v, uint64_t *ret_generation, char ret_pa
     return make_dir(ret_path, err);
 }
 
+// Before others on the file system are left without any.
+static rqc_err room_for(const rqci_view *v, uint64_t bytes, rqci_errbuf *err)
+{
+    struct statvfs fs;
+    if (statvfs(v->dir, &fs) != 0 || fs.f_blocks == 0 ||
+        (uint64_t)fs.f_bavail * fs.f_frsize >= bytes)
+        return RQC_OK;
+    return rqci_fail(err, RQC_NO_SPACE, "no room for a second copy");
+}
+
 // Takes a copy with full pages in place of what was built; when there is no room for both, or
 // anything else is in the way, that stays.
 static void repack(const rqci_view *v, rqci_env **env, uint64_t *generation, char path[PATH_BYTES])
@@ -287,14 +297,19 @@ static void repack(const rqci_view *v, rqci_env **env, uint64_t *generation, cha
     MDB_envinfo info;
     rqc_err rc = rqci_lmdb_err(mdb_env_info((*env)->env, &info), "info", &why);
     if (rc == RQC_OK)
+        rc = room_for(v, ((uint64_t)info.me_last_pgno + 1) * 4096, &why);
+    if (rc == RQC_OK)
         rc = gen_path(v, packed_generation, packed_path, &why);
     if (rc == RQC_OK)
         rc = make_dir(packed_path, &why);
-    if (rc != RQC_OK)
+    if (rc != RQC_OK) {
+        rqci_logf(&v->opt.log, RQCI_INFO, "%s: the view stays as it was built: %s", v->dir,
+                  why.text);
         return;
+    }
     rc = rqci_env_open(packed_path, true, true, (uint64_t)info.me_mapsize, &packed, &why);
     if (rc == RQC_OK)
-        rc = rqci_repack(*env, packed, &why);
+        rc = rqci_repack(*env, packed, &v->opt, &why);
     if (rc != RQC_OK) {
         rqci_logf(&v->opt.log, RQCI_INFO, "%s: the view stays as it was built: %s", v->dir,
                   why.text);
@@ -477,10 +492,25 @@ bool rqci_view_lost(const rqci_view *v)
                                !same_file(path, "data.mdb", v->env->dev, v->env->ino)));
 }
 
+// The directory that the view's is in, when somebody took that away, too. One that is there may be
+// anybody's: the application named it.
+static rqc_err make_parent(const char *dir, rqci_errbuf *err)
+{
+    char parent[PATH_BYTES];
+    struct stat st;
+    const char *end = strrchr(dir, '/');
+    const int n = end == NULL ? 0 : snprintf(parent, sizeof parent, "%.*s", (int)(end - dir), dir);
+    if (n <= 0 || (size_t)n >= sizeof parent || lstat(parent, &st) == 0 || errno != ENOENT)
+        return RQC_OK;
+    return make_dir(parent, err);
+}
+
 rqc_err rqci_view_remake(rqci_view *v, rqci_errbuf *err)
 {
     rqci_control *c;
-    const rqc_err rc = take_page(v, &c, err);
+    rqc_err rc = make_parent(v->dir, err);
+    if (rc == RQC_OK)
+        rc = take_page(v, &c, err);
     if (rc != RQC_OK)
         return rc;
     rqci_view_drop(v); // tells those who look at the old page

@@ -8,9 +8,8 @@
 // - They name OLD, NEW, their own table and change_log, so that no migration of the application
 // fails because of them.
 // - They run in foreign programs: old built-ins only.
-// - INSERT OR FAIL: the log row by itself is no reason for a statement journal. (An OR clause of
-// the
-//   outer statement takes its place; a new seq never conflicts, so that changes nothing.)
+// - INSERT OR FAIL: the log row by itself is no reason for a statement journal. An OR clause of the
+// outer statement takes its place; a new seq never conflicts, so that changes nothing.
 #include "base/hash.h"
 #include "persist/internal.h"
 

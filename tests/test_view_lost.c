@@ -89,10 +89,13 @@ int main(void)
     if (nftw(sdb_views, find_page, 16, FTW_PHYS) != 0 || !*view_folder)
         bail("no control page below %s", sdb_views);
     ok(comes_to(db, n) && other_comes_to(&p, (char)n), "is seen");
-    for (int all = 0; all < 2; all++) {
-        remove_in(view_folder, all != 0);
-        is(sdb_commit_one(db, ++n, NULL), RQC_OK, "%s gone: another request",
-           all ? "everything is" : "the generations are");
+    static const char *const what[] = {"the generations are", "everything is", "the folders are"};
+    for (int round = 0; round < 3; round++) {
+        if (round < 2)
+            remove_in(view_folder, round > 0);
+        else
+            remove_in(sdb_views, true);
+        is(sdb_commit_one(db, ++n, NULL), RQC_OK, "%s gone: another request", what[round]);
         ok(comes_to(db, n), "which the owner sees");
         ok(other_comes_to(&p, (char)n), "and the other process");
         rqc_verified v;
