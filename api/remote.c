@@ -219,7 +219,7 @@ static rqc_err commit(call *c, rqci_job *job, rqci_write_answer *ret_answer)
     return rc == RQC_OK ? rqci_write_answer_decode(&m, ret_answer, err) : rc;
 }
 
-rqc_err rqci_remote_run(rqc_db *db, rqci_job *job)
+static rqc_err run(rqc_db *db, rqci_job *job)
 {
     char url[RQCI_PATH_MAX];
     rqci_write_answer a;
@@ -248,6 +248,16 @@ rqc_err rqci_remote_run(rqc_db *db, rqci_job *job)
     job->visible = a.visible;
     job->replayed = a.replayed;
     return RQC_OK;
+}
+
+// A thread that is cancelled in here would leave its connection and its memory behind.
+rqc_err rqci_remote_run(rqc_db *db, rqci_job *job)
+{
+    int cancel;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    const rqc_err rc = run(db, job);
+    pthread_setcancelstate(cancel, &cancel);
+    return rc;
 }
 
 rqc_err rqci_remote_stats(const char *url, rqci_buf *out, rqci_errbuf *err)

@@ -79,19 +79,20 @@ extern inline const uint8_t *rqc_record_id(const rqc_record *r);
 extern inline uint64_t rqc_record_seq(const rqc_record *r);
 extern inline int64_t rqc_record_updated(const rqc_record *r);
 
-static inline bool known_field(const rqc_record *r, int field)
+// The record's entity when it has such a field, else NULL.
+static inline const rqci_entity *entity_with(const rqc_record *r, int field)
 {
     const unsigned entity = rqci_rec_entity(r);
-    return entity <= RQCI_ENTITY_MAX && (unsigned)field < rqci_entities[entity].nfields;
+    if (entity > RQCI_ENTITY_MAX)
+        return NULL;
+    const rqci_entity *e = &rqci_entities[entity];
+    return (unsigned)field < e->nfields ? e : NULL;
 }
 
 rqc_value rqc_field(const rqc_record *r, int field)
 {
-    const unsigned entity = rqci_rec_entity(r);
-    if (entity > RQCI_ENTITY_MAX)
-        return (rqc_value){.type = RQC_ABSENT};
-    const rqci_entity *e = &rqci_entities[entity];
-    if ((unsigned)field >= e->nfields)
+    const rqci_entity *e = entity_with(r, field);
+    if (!e)
         return (rqc_value){.type = RQC_ABSENT};
     return rqci_rec_value_of(r, e, field);
 }
@@ -99,7 +100,7 @@ rqc_value rqc_field(const rqc_record *r, int field)
 rqc_value rqc_item_field(const rqc_item *m, int field)
 {
     rqc_value v = {.type = RQC_ABSENT};
-    if (known_field(m->record, field))
+    if (entity_with(m->record, field))
         rqci_item_field(m, field, &v);
     return v;
 }
@@ -107,7 +108,7 @@ rqc_value rqc_item_field(const rqc_item *m, int field)
 rqc_value rqc_chain_field(const rqc_list *chain, int field)
 {
     rqc_value v = {.type = RQC_ABSENT};
-    if (chain->n > 0 && known_field(chain->items[0], field))
+    if (chain->n > 0 && entity_with(chain->items[0], field))
         rqci_chain_field(chain->items, chain->n, field, &v);
     return v;
 }

@@ -371,6 +371,39 @@ static void test_queue(rqc_db *db)
     rqc_txn_free(t);
 }
 
+typedef struct waiter {
+    rqc_db *db;
+    _Atomic bool began;
+    rqc_err rc;
+} waiter;
+
+static void *commit_and_end(void *arg)
+{
+    waiter *w = arg;
+    atomic_store(&w->began, true);
+    w->rc = commit_named(w->db, 7000, "in time", "cancelled", NULL);
+    return NULL;
+}
+
+// A thread that is cancelled while the sidecar is at its commit hears the answer first.
+static void test_cancelled(rqc_db *db)
+{
+    waiter w = {.db = db, .rc = RQC_INTERNAL};
+    pthread_t thread;
+    kill(sidecar, SIGSTOP);
+    if (pthread_create(&thread, NULL, commit_and_end, &w) != 0)
+        bail("no thread");
+    while (!atomic_load(&w.began))
+        sdb_pause_ms(1);
+    sdb_pause_ms(50);
+    pthread_cancel(thread);
+    sdb_pause_ms(50);
+    kill(sidecar, SIGCONT);
+    pthread_join(thread, NULL);
+    is(w.rc, RQC_OK, "a commit whose thread is cancelled");
+    ok(name_is(db, 7000, "in time"), "is there");
+}
+
 // Without a sidecar they fail; closing does not take longer for each of them.
 static void test_gone(void)
 {
@@ -406,6 +439,7 @@ int main(void)
     test_anywhere(db);
     test_callbacks();
     test_queue(db);
+    test_cancelled(db);
     test_gone();
     rqc_close(db);
     return tap_done();
