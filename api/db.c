@@ -41,54 +41,6 @@ rqc_err rqci_report(rqc_error *err, rqc_err code, const rqci_errbuf *detail)
     return code;
 }
 
-// ---- The source, noting its state ---------------------------------------------------------------
-
-static rqc_err source_begin(void *ctx, rqci_source_state *ret_state, rqci_errbuf *err)
-{
-    rqc_db *db = ctx;
-    const rqc_err rc = db->inner.begin(db->inner.ctx, ret_state, err);
-    if (rc != RQC_OK)
-        return rc;
-    pthread_mutex_lock(&db->lock);
-    db->state = *ret_state;
-    pthread_mutex_unlock(&db->lock);
-    return RQC_OK;
-}
-
-static void source_end(void *ctx)
-{
-    const rqc_db *db = ctx;
-    db->inner.end(db->inner.ctx);
-}
-
-static rqc_err source_changes(void *ctx, uint64_t after, uint64_t upto,
-                              rqc_err (*fn)(void *arg, const rqci_change *c), void *arg,
-                              rqci_errbuf *err)
-{
-    const rqc_db *db = ctx;
-    return db->inner.changes(db->inner.ctx, after, upto, fn, arg, err);
-}
-
-static rqc_err source_row(void *ctx, uint8_t entity, const uint8_t id[16], uint64_t seq,
-                          rqci_buf *out, rqci_errbuf *err)
-{
-    const rqc_db *db = ctx;
-    return db->inner.row(db->inner.ctx, entity, id, seq, out, err);
-}
-
-static rqc_err source_scan(void *ctx, uint8_t entity, rqc_err (*fn)(void *arg, rqc_record *r),
-                           void *arg, rqci_errbuf *err)
-{
-    const rqc_db *db = ctx;
-    return db->inner.scan(db->inner.ctx, entity, fn, arg, err);
-}
-
-static uint64_t source_count(void *ctx)
-{
-    const rqc_db *db = ctx;
-    return db->inner.count(db->inner.ctx);
-}
-
 // ---- Mirrors ------------------------------------------------------------------------------------
 
 rqc_err rqci_mirror_ref_open(rqc_db *db, const char *dir, rqci_mirror_ref **ret_ref,
@@ -227,8 +179,6 @@ static rqc_err db_new(const char *path, const rqc_options *o, bool owner, rqc_db
     db->forks = atomic_load(&rqci_fork_count);
     db->max_age_ms = o->max_age_ms ? o->max_age_ms : MAX_AGE_MS;
     db->log = (rqci_log){o->log, o->log_ctx};
-    db->source = (rqci_source){db,         source_begin, source_end,  source_changes,
-                               source_row, source_scan,  source_count};
     pthread_mutex_init(&db->apply, NULL);
     pthread_mutex_init(&db->lock, NULL);
     pthread_mutex_init(&db->spare.lock, NULL);
@@ -274,7 +224,7 @@ static rqc_err open_view(rqc_db *db, const rqc_options *o, rqci_errbuf *err)
 {
     char dir[RQCI_PATH_MAX];
     rqci_source_state state;
-    rqci_store_source(db->store, &db->inner);
+    rqci_store_source(db->store, &db->source);
     rqc_err rc = db->source.begin(db->source.ctx, &state, err);
     if (rc != RQC_OK)
         return rc;
@@ -295,12 +245,21 @@ static rqc_err open_view(rqc_db *db, const rqc_options *o, rqci_errbuf *err)
     return mirror_ref_new(db, dir, err);
 }
 
+static void seen(void *ctx, const rqci_source_state *state)
+{
+    rqc_db *db = ctx;
+    pthread_mutex_lock(&db->lock);
+    db->state = *state;
+    pthread_mutex_unlock(&db->lock);
+}
+
 static rqc_err open_owner(rqc_db *db, const rqc_options *o, rqci_errbuf *err)
 {
     const rqci_store_options s = {.create = o->create != 0,
                                   .retain = o->retain,
                                   .log = db->log,
                                   .committed = rqci_committed,
+                                  .seen = seen,
                                   .ctx = db};
     rqc_err rc = rqci_store_open(db->path, &s, &db->store, err);
     if (rc == RQC_OK)

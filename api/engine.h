@@ -95,8 +95,7 @@ struct rqc_db {
 
     rqci_store *
         store; // owner: the truth; attached: opened for reading when first needed (guarded by lock)
-    rqci_source inner;  // the store's source
-    rqci_source source; // the same, noting its state
+    rqci_source source; // the store's
 
     pthread_mutex_t apply;
     rqci_view *view;      // owner only; guarded by apply
@@ -203,8 +202,8 @@ void rqci_spare_close(rqc_db *db); // before the store is closed
 // keeper.c
 rqc_err rqci_keeper_start(rqc_db *db, rqci_errbuf *err);
 void rqci_keeper_stop(rqc_db *db);
-// The store's callback: brings the view to the head.
-rqc_err rqci_committed(void *ctx, uint64_t head);
+// The store's callback: brings the view to the head that `source` shows.
+rqc_err rqci_committed(void *ctx, uint64_t head, const rqci_source *source);
 // Calls fn whenever the view may have moved, on the thread that moved it; it must not wait. NULL:
 // no more, and none is running.
 void rqci_watch_applied(rqc_db *db, void (*fn)(void *ctx), void *ctx);

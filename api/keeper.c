@@ -24,7 +24,7 @@ static void told(rqc_db *db)
     rqci_spare_follow(db, false);
 }
 
-rqc_err rqci_committed(void *ctx, uint64_t head)
+rqc_err rqci_committed(void *ctx, uint64_t head, const rqci_source *source)
 {
     rqc_db *db = ctx;
     uint64_t seq = 0;
@@ -36,7 +36,7 @@ rqc_err rqci_committed(void *ctx, uint64_t head)
         return code;
     }
     db->lag_why.text[0] = 0;
-    rqc_err rc = rqci_view_apply(db->view, &db->source, &seq, &db->lag_why);
+    rqc_err rc = rqci_view_apply(db->view, source, &seq, &db->lag_why);
     if (rc == RQC_OK && seq < head)
         rc = RQC_UNAVAILABLE;
     if (rc != RQC_OK) {
@@ -156,7 +156,7 @@ static void *keep_house(void *arg)
         if (stop)
             return NULL;
         if (look_after_view(db) || atomic_load(&db->lagging))
-            (void)rqci_committed(db, 0);
+            (void)rqci_committed(db, 0, &db->source);
         compact(db);
         forget_keys(db);
     }

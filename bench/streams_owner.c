@@ -3,6 +3,7 @@
 // The parts of reqcastd in this process, so that the clock can be read inside: the database, the
 // publisher, the answers to questions, the look at the sockets every 30 ms.
 #include "bench/streams.h"
+#include "bench/streams_durable.h"
 
 #include "replicate/message.h"
 
@@ -10,13 +11,9 @@
 
 _Atomic int64_t streams_durable, streams_shown;
 
-static rqc_err (*inner_begin)(void *ctx, rqci_source_state *ret_state, rqci_errbuf *err);
-
-// The view begins to follow: the transaction is durable.
-static rqc_err begin(void *ctx, rqci_source_state *ret_state, rqci_errbuf *err)
+static void durable(void)
 {
     atomic_store(&streams_durable, streams_now());
-    return inner_begin(ctx, ret_state, err);
 }
 
 static rqc_err pin(void *ctx, rqci_reader **ret_reader)
@@ -110,10 +107,7 @@ void streams_owner_start(struct streams *s, struct streams_owner *o, const char 
     bench_check(rqc_read_new(o->db, &o->read, &err), "rqc_read_new", err.text);
     if (url != NULL)
         start_sockets(o, url, port);
-    pthread_mutex_lock(&o->db->apply);
-    inner_begin = o->db->source.begin;
-    o->db->source.begin = begin;
-    pthread_mutex_unlock(&o->db->apply);
+    streams_watch_commits(o->db->store, durable);
     rqci_watch_applied(o->db, applied, o);
 }
 

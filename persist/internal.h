@@ -243,6 +243,7 @@ rqc_err rqci_refs_check(rqci_sql *q, rqci_job *job);
 
 // ---- Reading rows (source.c) ----
 typedef struct rqci_reader {
+    rqci_store *store;
     sqlite3 *db;
     rqci_shape shape;
     bool inside; // between begin and end
@@ -250,7 +251,8 @@ typedef struct rqci_reader {
     sqlite3_stmt *begin, *rollback, *version, *facts, *head, *changes;
     rqci_buf buf;
 } rqci_reader;
-void rqci_reader_close(rqci_reader *r); // statements and connection
+void rqci_reader_close(rqci_reader *r); // statements, and the connection unless it is the writer's
+rqci_source rqci_reader_source(rqci_reader *r);
 
 // ---- The store ----
 typedef struct rqci_call { // something to be done on the writer thread for a caller that waits
@@ -271,7 +273,8 @@ struct rqci_store {
     uint64_t retain_wanted;
     char journal[12]; // journal mode in which the owner found the database
     rqci_log log;
-    rqc_err (*committed)(void *ctx, uint64_t head);
+    rqc_err (*committed)(void *ctx, uint64_t head, const rqci_source *source);
+    void (*seen)(void *ctx, const rqci_source_state *state);
     void *ctx;
     rqci_lock lock;
 
@@ -293,6 +296,7 @@ struct rqci_store {
     uint64_t ckpt_from,
         ckpt_at_ms;        // size of the -wal and time of the last attempt that did not empty it
     _Atomic bool wal_used; // something to checkpoint when idle
+    rqci_reader after;     // reads on `db` what was just committed: its pages are in its cache
     uint64_t wal_frames;   // in the -wal after our last commit
     uint64_t frame_bytes;
 

@@ -88,7 +88,9 @@ static rqc_err init(const char *path, const rqci_store_options *opt, rqci_store 
     s->retain_wanted = opt->retain ? opt->retain : RQCI_RETAIN_DEFAULT;
     s->log = opt->log;
     s->committed = opt->committed;
+    s->seen = opt->seen;
     s->ctx = opt->ctx;
+    s->reader.store = s->after.store = s;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -220,6 +222,7 @@ static void close_writer(rqci_store *s)
         rqci_history_close(s);
         rqci_checkpoint(s, false);
     }
+    rqci_reader_close(&s->after);
     rqci_store_rollback(s);
     rqci_sql_clear(&s->sql);
     sqlite3_stmt **const list[] = {&s->begin,   &s->commit,      &s->rollback,   &s->savepoint,

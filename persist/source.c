@@ -23,7 +23,8 @@ void rqci_reader_close(rqci_reader *r)
     rqci_db_finalize(&r->begin);
     rqci_db_finalize(&r->rollback);
     rqci_db_finalize(&r->version);
-    sqlite3_close_v2(r->db);
+    if (r->db != r->store->db)
+        sqlite3_close_v2(r->db);
     r->db = NULL;
     rqci_buf_free(&r->buf);
 }
@@ -107,13 +108,13 @@ static bool column_value(sqlite3_stmt *st, int column, const rqci_field *f, rqc_
 }
 
 // Appends the record of the row that st stands on. RQC_NOT_FOUND when it cannot be mirrored.
-static rqc_err pack_row(rqci_store *s, const rqci_entity *e, sqlite3_stmt *st, uint64_t seq,
+static rqc_err pack_row(rqci_reader *r, const rqci_entity *e, sqlite3_stmt *st, uint64_t seq,
                         rqci_buf *out, rqci_errbuf *err)
 {
     rqc_value row[RQCI_FIELD_MAX];
     int column = 0;
     for (int i = 0; i < e->nfields; i++) {
-        if (!(s->reader.shape.t[e->code].columns >> i & 1u))
+        if (!(r->shape.t[e->code].columns >> i & 1u))
             missing_value(&e->fields[i], &row[i]);
         else if (!column_value(st, column++, &e->fields[i], &row[i]))
             return rqci_fail(err, RQC_NO_MEMORY, "%s", e->table);
@@ -122,7 +123,7 @@ static rqc_err pack_row(rqci_store *s, const rqci_entity *e, sqlite3_stmt *st, u
     const rqc_err rc =
         row[0].type == RQC_ID ? rqci_rec_pack(e, row, seq, 0, out, &detail) : RQC_INVALID;
     if (rc == RQC_INVALID) {
-        atomic_fetch_add(&s->unmirrored, 1);
+        atomic_fetch_add(&r->store->unmirrored, 1);
         return RQC_NOT_FOUND;
     }
     return rc ? rqci_fail(err, rc, "%s: %s", e->table, detail.text) : RQC_OK;
@@ -164,7 +165,7 @@ static rqc_err begin_read(rqci_reader *r, rqci_errbuf *err)
 
 static void source_end(void *ctx)
 {
-    rqci_reader *r = &((rqci_store *)ctx)->reader;
+    rqci_reader *r = ctx;
     if (!sqlite3_get_autocommit(r->db))
         end_read(r);
     r->inside = false;
@@ -173,13 +174,14 @@ static void source_end(void *ctx)
 // What this transaction sees may come from a connection that does not wait for the disk. Nothing of
 // it is shown before it is durable: everything up to its head is on the disk, or is brought there
 // now. (Rows that changed without the log are not known to anybody yet.)
-static rqc_err make_durable(rqci_store *s, uint64_t head, rqci_errbuf *err)
+static rqc_err make_durable(const rqci_reader *r, uint64_t head, rqci_errbuf *err)
 {
+    rqci_store *s = r->store;
     uint64_t known = atomic_load(&s->durable_head);
     if ((s->read_only && !s->of) || head <= known ||
         (s->of && head <= atomic_load(&s->of->durable_head)))
         return RQC_OK;
-    const rqc_err e = rqci_db_sync(s->reader.db, err);
+    const rqc_err e = rqci_db_sync(r->db, err);
     while (!e && known < head && !atomic_compare_exchange_weak(&s->durable_head, &known, head))
         continue;
     return e;
@@ -187,8 +189,8 @@ static rqc_err make_durable(rqci_store *s, uint64_t head, rqci_errbuf *err)
 
 static rqc_err source_begin(void *ctx, rqci_source_state *ret_state, rqci_errbuf *err)
 {
-    rqci_store *s = ctx;
-    rqci_reader *r = &s->reader;
+    rqci_reader *r = ctx;
+    const rqci_store *s = r->store;
     if (atomic_load(&s->lock.forked))
         return rqci_fail(err, RQC_CLOSED, "%s was opened before fork", s->path);
     if (r->inside)
@@ -202,9 +204,9 @@ static rqc_err source_begin(void *ctx, rqci_source_state *ret_state, rqci_errbuf
     if (!e)
         e = rqci_head_read(r->db, &r->head, f.baseline, &head, err);
     if (!e)
-        e = make_durable(s, head, err);
+        e = make_durable(r, head, err);
     if (e) {
-        source_end(s);
+        source_end(r);
         return e;
     }
     *ret_state = (rqci_source_state){.term = f.term,
@@ -212,18 +214,20 @@ static rqc_err source_begin(void *ctx, rqci_source_state *ret_state, rqci_errbuf
                                      .baseline = f.baseline,
                                      .horizon = f.horizon};
     memcpy(ret_state->store_id, f.store_id, 16);
+    if (s->seen)
+        s->seen(s->ctx, ret_state);
     return RQC_OK;
 }
 
 // False for a row that no view can use: a marker, an entity of another version, an id that is none.
-static bool change_of(rqci_store *s, sqlite3_stmt *st, rqci_change *c)
+static bool change_of(rqci_reader *r, sqlite3_stmt *st, rqci_change *c)
 {
     memset(c, 0, sizeof *c);
     const int64_t entity = sqlite3_column_int64(st, 1), op = sqlite3_column_int64(st, 2);
     if (entity < 1 || entity > RQCI_ENTITY_MAX)
         return false;
     if (sqlite3_column_type(st, 3) != SQLITE_BLOB || sqlite3_column_bytes(st, 3) != 16) {
-        atomic_fetch_add(&s->unmirrored, 1);
+        atomic_fetch_add(&r->store->unmirrored, 1);
         return false;
     }
     c->seq = (uint64_t)sqlite3_column_int64(st, 0);
@@ -239,8 +243,7 @@ static rqc_err source_changes(void *ctx, uint64_t after, uint64_t upto,
                               rqc_err (*fn)(void *arg, const rqci_change *c), void *arg,
                               rqci_errbuf *err)
 {
-    rqci_store *s = ctx;
-    rqci_reader *r = &s->reader;
+    rqci_reader *r = ctx;
     if (!r->changes) {
         const rqc_err e = rqci_db_prepare(r->db,
                                           "SELECT seq, entity, op, id, owner FROM change_log WHERE "
@@ -255,7 +258,7 @@ static rqc_err source_changes(void *ctx, uint64_t after, uint64_t upto,
     int rc = SQLITE_DONE;
     while (!e && (rc = sqlite3_step(r->changes)) == SQLITE_ROW) {
         rqci_change c;
-        if (change_of(s, r->changes, &c))
+        if (change_of(r, r->changes, &c))
             e = fn(arg, &c);
     }
     if (!e && rc != SQLITE_DONE)
@@ -267,8 +270,7 @@ static rqc_err source_changes(void *ctx, uint64_t after, uint64_t upto,
 static rqc_err source_row(void *ctx, uint8_t entity, const uint8_t id[16], uint64_t seq,
                           rqci_buf *out, rqci_errbuf *err)
 {
-    rqci_store *s = ctx;
-    rqci_reader *r = &s->reader;
+    rqci_reader *r = ctx;
     const rqci_entity *e = rqci_entity_of(entity);
     if (!e || !r->shape.t[entity].there)
         return RQC_NOT_FOUND;
@@ -279,7 +281,7 @@ static rqc_err source_row(void *ctx, uint8_t entity, const uint8_t id[16], uint6
     sqlite3_bind_blob(st, 1, id, 16, SQLITE_STATIC);
     const int step = sqlite3_step(st);
     if (step == SQLITE_ROW)
-        rc = pack_row(s, e, st, seq, out, err);
+        rc = pack_row(r, e, st, seq, out, err);
     else
         rc = step == SQLITE_DONE ? RQC_NOT_FOUND : rqci_sqlite_err(r->db, step, e->table, err);
     sqlite3_reset(st);
@@ -289,8 +291,7 @@ static rqc_err source_row(void *ctx, uint8_t entity, const uint8_t id[16], uint6
 static rqc_err source_scan(void *ctx, uint8_t entity, rqc_err (*fn)(void *arg, rqc_record *r),
                            void *arg, rqci_errbuf *err)
 {
-    rqci_store *s = ctx;
-    rqci_reader *r = &s->reader;
+    rqci_reader *r = ctx;
     const rqci_entity *e = rqci_entity_of(entity);
     if (!e || !r->shape.t[entity].there)
         return RQC_OK;
@@ -301,7 +302,7 @@ static rqc_err source_scan(void *ctx, uint8_t entity, rqc_err (*fn)(void *arg, r
     int step = SQLITE_DONE;
     while (!rc && (step = sqlite3_step(st)) == SQLITE_ROW) {
         r->buf.len = 0;
-        rc = pack_row(s, e, st, 0, &r->buf, err);
+        rc = pack_row(r, e, st, 0, &r->buf, err);
         if (!rc)
             rc = fn(arg, (rqc_record *)(void *)r->buf.data);
         else if (rc == RQC_NOT_FOUND)
@@ -315,7 +316,7 @@ static rqc_err source_scan(void *ctx, uint8_t entity, rqc_err (*fn)(void *arg, r
 
 static uint64_t source_count(void *ctx)
 {
-    rqci_reader *r = &((rqci_store *)ctx)->reader;
+    rqci_reader *r = ctx;
     uint64_t sum = 0;
     for (unsigned c = 1; c <= RQCI_ENTITY_MAX; c++) {
         int64_t n = 0;
@@ -329,13 +330,18 @@ static uint64_t source_count(void *ctx)
     return sum;
 }
 
+rqci_source rqci_reader_source(rqci_reader *r)
+{
+    return (rqci_source){.ctx = r,
+                         .begin = source_begin,
+                         .end = source_end,
+                         .changes = source_changes,
+                         .row = source_row,
+                         .scan = source_scan,
+                         .count = source_count};
+}
+
 void rqci_store_source(rqci_store *s, rqci_source *ret_source)
 {
-    *ret_source = (rqci_source){.ctx = s,
-                                .begin = source_begin,
-                                .end = source_end,
-                                .changes = source_changes,
-                                .row = source_row,
-                                .scan = source_scan,
-                                .count = source_count};
+    *ret_source = rqci_reader_source(&s->reader);
 }

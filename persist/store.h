@@ -73,8 +73,11 @@ typedef struct rqci_store_options {
     int busy_ms;     // how long to wait for another process's SQLite lock; 0: default 5,000
     rqci_log log;
     // Called on the thread that wrote after every durable commit, own or foreign, and once for
-    // rqci_store_sync. Returns RQC_OK when the view shows `head`.
-    rqc_err (*committed)(void *ctx, uint64_t head);
+    // rqci_store_sync. Returns RQC_OK when the view shows `head`. `source` is for the time of the
+    // call: it reads on the connection that wrote, which has the pages at hand.
+    rqc_err (*committed)(void *ctx, uint64_t head, const rqci_source *source);
+    // Called with what each begin() of a source of this store found; NULL: nobody wants to know.
+    void (*seen)(void *ctx, const rqci_source_state *state);
     void *ctx;
 } rqci_store_options;
 

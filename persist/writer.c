@@ -262,6 +262,15 @@ static void finish(rqci_store *s, rqci_job *first, bool visible)
     }
 }
 
+static rqc_err view_follows(rqci_store *s, uint64_t head)
+{
+    if (!s->committed)
+        return RQC_OK;
+    s->after.db = s->db;
+    const rqci_source source = rqci_reader_source(&s->after);
+    return s->committed(s->ctx, head, &source);
+}
+
 static void run_group(rqci_store *s, rqci_job *first)
 {
     uint64_t head = 0;
@@ -278,7 +287,7 @@ static void run_group(rqci_store *s, rqci_job *first)
     bool visible = false;
     if (any) {
         rqci_wal_touched(s);
-        visible = !s->committed || s->committed(s->ctx, head) == RQC_OK;
+        visible = view_follows(s, head) == RQC_OK;
     }
     finish(s, first, visible);
 }
@@ -306,7 +315,7 @@ static rqc_err sync_call(rqci_store *s, void *arg, rqci_errbuf *err)
     rqci_history_reached(s, head);
     if (foreign)
         rqci_wal_touched(s);
-    return s->committed ? s->committed(s->ctx, head) : RQC_OK;
+    return view_follows(s, head);
 }
 
 rqc_err rqci_store_sync(rqci_store *s, rqci_errbuf *err)

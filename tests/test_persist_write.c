@@ -403,14 +403,19 @@ static void test_threads(void)
 
 static struct {
     pthread_mutex_t mu;
-    uint64_t head, calls, done, done_before_committed;
+    uint64_t head, calls, done, done_before_committed, unseen;
     rqc_err answer;
 } seen = {.mu = PTHREAD_MUTEX_INITIALIZER};
 
-static rqc_err committed(void *ctx, uint64_t head)
+static rqc_err committed(void *ctx, uint64_t head, const rqci_source *source)
 {
     (void)ctx;
+    rqci_source_state state = {0};
+    const rqc_err began = source->begin(source->ctx, &state, NULL);
+    if (!began)
+        source->end(source->ctx);
     pthread_mutex_lock(&seen.mu);
+    seen.unseen += began != RQC_OK || state.head < head;
     seen.head = head;
     seen.calls++;
     const rqc_err e = seen.answer;
@@ -454,6 +459,7 @@ static void test_callbacks(void)
     ok(!j.visible, "and is told");
     is(seen.done, (uint64_t)N, "jobs are done in order");
     is(seen.done_before_committed, 0u, "none before the view was called");
+    is(seen.unseen, 0u, "and each was seen through the writer's source");
     is(fix_stats(s).groups <= 2, true, "the jobs that waited made one group");
     rqci_errbuf err = {{0}};
     is(rqci_store_sync(s, &err), RQC_UNAVAILABLE, "sync gives the view's answer");
