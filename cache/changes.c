@@ -230,13 +230,14 @@ static rqc_err lane_open(rqci_reader *r, uint32_t ws, const rqc_cursor *cursor, 
 // Only workspaces that changed since the cursor are looked into: their counters tell.
 static rqc_err lanes_open(rqci_reader *r, const rqc_cursor *cursor, lane *heap, size_t *n)
 {
-    uint8_t first[5] = {'n'};
+    uint8_t first[RQCI_KEY_NUMBERS];
     MDB_cursor *c;
-    rqc_err rc = rqci_cursor(r, RQCI_DB_WS, &c);
+    rqci_key_numbers(first, 0);
+    rqc_err rc = rqci_cursor(r, RQCI_DB_MAIN, &c);
     MDB_val key = {sizeof first, first}, val;
     int got = rc == RQC_OK ? mdb_cursor_get(c, &key, &val, MDB_SET_RANGE) : MDB_NOTFOUND;
     for (; rc == RQC_OK && got == 0 && key.mv_size == sizeof first &&
-           *(const uint8_t *)key.mv_data == 'n';
+           *(const uint8_t *)key.mv_data == first[0];
          got = mdb_cursor_get(c, &key, &val, MDB_NEXT)) {
         const uint32_t ws = rqci_get32be((const uint8_t *)key.mv_data + 1);
         rqci_ws_state state;

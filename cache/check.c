@@ -289,12 +289,12 @@ static rqc_err check_ws(check *c, uint32_t number)
 {
     static const tally none;
     const tally *t = c->ws[number] != NULL ? c->ws[number] : &none;
-    uint8_t k[5] = {'n'};
+    uint8_t k[RQCI_KEY_NUMBERS];
     MDB_val val;
     rqci_ws_state s = {{0}, {0, 0}, 0, {0}, {0}};
     uint64_t tombs = 0;
-    rqci_put32be(k + 1, number);
-    if (has(c, RQCI_DB_WS, k, 5, &val)) {
+    rqci_key_numbers(k, number);
+    if (has(c, RQCI_DB_MAIN, k, sizeof k, &val)) {
         if (val.mv_size != RQCI_WS_BYTES)
             return fault(c, "a workspace's counters are damaged");
         rqci_ws_decode(val.mv_data, &s, &tombs);

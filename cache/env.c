@@ -17,8 +17,9 @@
 #define SIZE_TRIES         20 // a millisecond apart
 #define LOCK_BYTES         65536u
 
-const char *const rqci_db_names[RQCI_DB_COUNT] = {"id",     "request", "http", "kids", "delta",
-                                                  "method", "seq",     "tomb", "ws",   "bucket"};
+const char *const rqci_db_names[RQCI_DB_COUNT] = {NULL,   "id",    "request", "http",
+                                                  "kids", "delta", "method",  "seq",
+                                                  "tomb", "ws",    "bucket"};
 
 // All environments of this process. LMDB forbids to open one twice: closing one handle would drop
 // the locks of the other.
@@ -258,10 +259,21 @@ void rqci_env_close(rqci_env *e)
     pthread_mutex_unlock(&registry_lock);
 }
 
+static const char state_key[] = "state";
+
+bool rqci_main_entry(const MDB_val *key)
+{
+    uint8_t numbers[RQCI_KEY_NUMBERS];
+    rqci_key_numbers(numbers, 0);
+    return *(const uint8_t *)key->mv_data == numbers[0] ||
+           (key->mv_size == sizeof state_key - 1 &&
+            memcmp(key->mv_data, state_key, sizeof state_key - 1) == 0);
+}
+
 rqc_err rqci_meta_get(MDB_txn *txn, const rqci_env *e, rqci_meta *ret_meta, rqci_errbuf *err)
 {
-    MDB_val key = {5, (void *)(uintptr_t) "state"}, val;
-    const int rc = mdb_get(txn, e->dbi[RQCI_DB_WS], &key, &val);
+    MDB_val key = {sizeof state_key - 1, (void *)(uintptr_t)state_key}, val;
+    const int rc = mdb_get(txn, e->dbi[RQCI_DB_MAIN], &key, &val);
     if (rc == MDB_NOTFOUND || (rc == 0 && val.mv_size != RQCI_META_BYTES))
         return rqci_fail(err, RQC_UNAVAILABLE, "view: it has no state");
     if (rc != 0)
@@ -294,6 +306,6 @@ rqc_err rqci_meta_put(MDB_txn *txn, const rqci_env *e, const rqci_meta *meta, rq
     rqci_put64(p + 56, meta->records);
     rqci_put64(p + 64, meta->tombstones);
     rqci_put32(p + 72, meta->workspaces);
-    MDB_val key = {5, (void *)(uintptr_t) "state"}, val = {sizeof p, p};
-    return rqci_lmdb_err(mdb_put(txn, e->dbi[RQCI_DB_WS], &key, &val, 0), "state", err);
+    MDB_val key = {sizeof state_key - 1, (void *)(uintptr_t)state_key}, val = {sizeof p, p};
+    return rqci_lmdb_err(mdb_put(txn, e->dbi[RQCI_DB_MAIN], &key, &val, 0), "state", err);
 }

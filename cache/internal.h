@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 // ---- Environments (env.c) ----
-extern const char *const rqci_db_names[RQCI_DB_COUNT];
+extern const char *const rqci_db_names[RQCI_DB_COUNT]; // NULL: the main one
 
 // One LMDB environment may be opened only once in a process, so all handles of the process share it
 // by device and inode.
@@ -49,6 +49,8 @@ typedef struct rqci_meta {
     uint32_t zero;
 } rqci_meta;
 #define RQCI_META_BYTES 96u
+// An entry of the main database that is ours, not the root of another one.
+bool rqci_main_entry(const MDB_val *key);
 rqc_err rqci_meta_get(MDB_txn *txn, const rqci_env *e, rqci_meta *ret_meta, rqci_errbuf *err);
 rqc_err rqci_meta_put(MDB_txn *txn, const rqci_env *e, const rqci_meta *meta, rqci_errbuf *err);
 

@@ -11,6 +11,7 @@
 
 // The databases of an environment, in the order of their handles. docs/view.md has their content.
 enum rqci_dbi {
+    RQCI_DB_MAIN, // the unnamed one, which holds the roots of the others, too
     RQCI_DB_ID,
     RQCI_DB_REQUEST,
     RQCI_DB_HTTP,
@@ -41,6 +42,14 @@ static inline void rqci_key_time(uint8_t k[24], int64_t updated, const uint8_t i
     rqci_put64be(k, rqci_ascending(updated));
     for (int i = 0; i < 16; i++)
         k[8 + i] = (uint8_t)~id[i];
+}
+
+// A workspace's counters, in the main database: before the names of the others.
+#define RQCI_KEY_NUMBERS 5
+static inline void rqci_key_numbers(uint8_t k[RQCI_KEY_NUMBERS], uint32_t ws)
+{
+    k[0] = 'N';
+    rqci_put32be(k + 1, ws);
 }
 
 #define RQCI_KEY_ID 17

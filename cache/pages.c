@@ -160,9 +160,9 @@ static rqc_err check_leaf_node(pages *p, tree *t, uint64_t page, const node *d)
         rc = check_long(p, t, page, d);
     if (rc == RQC_OK && t->free_list)
         rc = check_free(p, page, d);
-    if (rc == RQC_OK && t->main)
-        rc = d->flags == NODE_TREE && d->size == TREE_BYTES ? check_tree(p, d->data, false, false)
-                                                            : bad(p, page, "has no tree");
+    if (rc == RQC_OK && d->flags & NODE_TREE)
+        rc = d->size == TREE_BYTES ? check_tree(p, d->data, false, false)
+                                   : bad(p, page, "has no tree");
     return rc;
 }
 

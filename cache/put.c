@@ -584,10 +584,10 @@ rqc_err rqci_owner_of(MDB_txn *txn, const rqci_env *e, uint8_t entity, const uin
             memcpy(ret_owner, p.owner, 16);
         return got;
     }
-    uint8_t n[5] = {'n'};
-    rqci_put32be(n + 1, p.ws);
+    uint8_t n[RQCI_KEY_NUMBERS];
+    rqci_key_numbers(n, p.ws);
     key = (MDB_val){sizeof n, n};
-    rc = mdb_get(txn, e->dbi[RQCI_DB_WS], &key, &val);
+    rc = mdb_get(txn, e->dbi[RQCI_DB_MAIN], &key, &val);
     memset(ret_owner, 0, 16);
     if (rc == 0 && val.mv_size == RQCI_WS_BYTES)
         memcpy(ret_owner, val.mv_data, 16);

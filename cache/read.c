@@ -304,10 +304,10 @@ rqc_err rqci_home(rqci_reader *r, uint8_t entity, const uint8_t id[16], uint8_t 
 
 static rqc_err ws_read(rqci_reader *r, uint32_t number, rqci_ws_state *ret_state)
 {
-    uint8_t k[5] = {'n'};
+    uint8_t k[RQCI_KEY_NUMBERS];
     MDB_val val;
-    rqci_put32be(k + 1, number);
-    const rqc_err rc = get(r, RQCI_DB_WS, k, sizeof k, &val);
+    rqci_key_numbers(k, number);
+    const rqc_err rc = get(r, RQCI_DB_MAIN, k, sizeof k, &val);
     if (rc == RQC_NOT_FOUND) {
         memset(ret_state, 0, sizeof *ret_state);
         return RQC_OK;
@@ -322,13 +322,13 @@ static rqc_err ws_read(rqci_reader *r, uint32_t number, rqci_ws_state *ret_state
 rqc_err rqci_ws_class(rqci_reader *r, const uint8_t workspace[16], uint8_t class,
                       uint64_t *ret_count)
 {
-    uint8_t k[5] = {'n'};
+    uint8_t k[RQCI_KEY_NUMBERS];
     uint32_t number;
     MDB_val val;
     rqc_err rc = rqci_read_ws_number(r, workspace, &number);
     if (rc == RQC_OK) {
-        rqci_put32be(k + 1, number);
-        rc = get(r, RQCI_DB_WS, k, sizeof k, &val);
+        rqci_key_numbers(k, number);
+        rc = get(r, RQCI_DB_MAIN, k, sizeof k, &val);
     }
     if (rc == RQC_NOT_FOUND) {
         *ret_count = 0;

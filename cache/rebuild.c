@@ -289,12 +289,29 @@ static rqc_err build_once(rqci_env *e, const rqci_source *src, const rqci_source
     return rc;
 }
 
+// To drop the main database would be to drop the others, too.
+static int empty_main(MDB_txn *txn, MDB_dbi main)
+{
+    MDB_cursor *c;
+    MDB_val key, val;
+    int rc = mdb_cursor_open(txn, main, &c);
+    if (rc != 0)
+        return rc;
+    while ((rc = mdb_cursor_get(c, &key, &val, MDB_NEXT)) == 0)
+        if (rqci_main_entry(&key) && (rc = mdb_cursor_del(c, 0)) != 0)
+            break;
+    mdb_cursor_close(c);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 static rqc_err empty(rqci_env *e, rqci_errbuf *err)
 {
     MDB_txn *txn = NULL;
     int rc = mdb_txn_begin(e->env, NULL, 0, &txn);
-    for (int i = 0; rc == 0 && i < RQCI_DB_COUNT; i++)
+    for (int i = RQCI_DB_MAIN + 1; rc == 0 && i < RQCI_DB_COUNT; i++)
         rc = mdb_drop(txn, e->dbi[i], 0);
+    if (rc == 0)
+        rc = empty_main(txn, e->dbi[RQCI_DB_MAIN]);
     if (rc != 0 && txn != NULL)
         mdb_txn_abort(txn);
     return rqci_lmdb_err(rc == 0 ? mdb_txn_commit(txn) : rc, "start over", err);

@@ -55,8 +55,11 @@ static int copy_db(copy *c, const rqci_env *from, enum rqci_dbi db)
             rc = begin_txn(c, db);
             tell(c);
         }
-        if (rc == 0)
+        // The main database of the copy has the others' roots already.
+        if (rc == 0 && db != RQCI_DB_MAIN)
             rc = mdb_cursor_put(c->put, &key, &val, MDB_APPEND);
+        else if (rc == 0 && rqci_main_entry(&key))
+            rc = mdb_cursor_put(c->put, &key, &val, 0);
         c->bytes += key.mv_size + val.mv_size;
         c->done++;
     }

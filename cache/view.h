@@ -22,7 +22,7 @@ typedef struct rqci_mirror
     rqci_mirror; // a reader's handle on the same directory: any thread, owner's process or another
 typedef struct rqci_reader rqci_reader; // a session of a mirror: one thread at a time
 
-#define RQCI_VIEW_LAYOUT 4u
+#define RQCI_VIEW_LAYOUT 5u
 
 typedef struct rqci_view_options {
     const char *dir; // directory of this view; made when missing, its parent must exist

@@ -69,10 +69,10 @@ rqc_err rqci_ws_load(rqci_wtxn *w, uint32_t number, rqci_wsent **ret_ws)
     }
     rqci_wsent **slot = slot_of(w->ws, w->ws_cap, number);
     if (*slot == NULL) {
-        uint8_t k[5] = {'n'};
-        rqci_put32be(k + 1, number);
+        uint8_t k[RQCI_KEY_NUMBERS];
+        rqci_key_numbers(k, number);
         MDB_val key = {sizeof k, k}, val;
-        const int rc = mdb_get(w->txn, w->env->dbi[RQCI_DB_WS], &key, &val);
+        const int rc = mdb_get(w->txn, w->env->dbi[RQCI_DB_MAIN], &key, &val);
         if (rc != 0 && rc != MDB_NOTFOUND)
             return rqci_lmdb_err(rc, "workspace", w->err);
         rqci_wsent *s = calloc(1, sizeof *s);
@@ -117,12 +117,12 @@ rqc_err rqci_ws_number(rqci_wtxn *w, const uint8_t id[16], uint32_t *ret_number)
                 return e;
             memcpy(s->state.id, id, 16);
             // At once: rqci_owner_of() finds the id of a request's workspace here.
-            uint8_t n[5] = {'n'}, state[RQCI_WS_BYTES];
-            rqci_put32be(n + 1, number);
+            uint8_t n[RQCI_KEY_NUMBERS], state[RQCI_WS_BYTES];
+            rqci_key_numbers(n, number);
             encode(state, s);
             key = (MDB_val){sizeof n, n};
             val = (MDB_val){sizeof state, state};
-            rc = mdb_put(w->txn, w->env->dbi[RQCI_DB_WS], &key, &val, 0);
+            rc = mdb_put(w->txn, w->env->dbi[RQCI_DB_MAIN], &key, &val, 0);
             if (rc != 0)
                 return rqci_lmdb_err(rc, "workspace", w->err);
             s->dirty = true;
@@ -194,11 +194,11 @@ rqc_err rqci_ws_count(rqci_wtxn *w, uint32_t number, const rqc_record *r, int si
 
 static rqc_err flush_one(rqci_wtxn *w, rqci_wsent *s)
 {
-    uint8_t k[5] = {'n'}, v[RQCI_WS_BYTES];
-    rqci_put32be(k + 1, s->number);
+    uint8_t k[RQCI_KEY_NUMBERS], v[RQCI_WS_BYTES];
+    rqci_key_numbers(k, s->number);
     encode(v, s);
     MDB_val key = {sizeof k, k}, val = {sizeof v, v};
-    int rc = mdb_put(w->txn, w->env->dbi[RQCI_DB_WS], &key, &val, 0);
+    int rc = mdb_put(w->txn, w->env->dbi[RQCI_DB_MAIN], &key, &val, 0);
     for (unsigned part = 0; rc == 0 && part < RQCI_BUCKET_PARTS; part++) {
         if (!(s->parts_dirty & (1u << part)))
             continue;
