@@ -3,6 +3,7 @@
 The command line ends, in time, with one line that says what is wrong, and harms nothing."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -192,7 +193,9 @@ def check_streams(c: cli.Cli) -> None:
         good = r.returncode == status and r.stdout == "" and needle in r.stderr
         if not tap.ok(good and r.stderr.count("\n") <= 1, f"{status}: {line}"):
             tap.note(f"status {r.returncode}: {r.stderr}")
-    files = {p: p.stat().st_size for p in c.folder.glob("t.db.rqc-*")}
+    # The lock's text is as long as the number of the process that had it last.
+    lock = c.folder / "t.db.rqc-lock"
+    files = {p: p.stat().st_size for p in c.folder.glob("t.db.rqc-*") if p != lock}
     shell("put <&-", 5, "standard input")
     shell("--json import -w x - <&-", 5, "standard input")
     for command in ("--json changes shop", "page shop", "help", "--version", "completion bash"):
@@ -203,6 +206,7 @@ def check_streams(c: cli.Cli) -> None:
     shell("put <&- >&- 2>&-", 5)
     tap.ok(files and {p: p.stat().st_size for p in files} == files,
            "no file of the database took what was meant for a stream")
+    tap.ok(re.fullmatch(r"\d+ \(\w+\)\n", lock.read_text()), "nor did the lock")
     got = c.one("verify")
     tap.equal(got["differences"], 0, "verify")
 
