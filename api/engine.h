@@ -202,6 +202,8 @@ void rqci_spare_close(rqc_db *db); // before the store is closed
 // keeper.c
 rqc_err rqci_keeper_start(rqc_db *db, rqci_errbuf *err);
 void rqci_keeper_stop(rqc_db *db);
+// For rqci_store_compact, with the database as its context: the view needs this row of the log.
+bool rqci_keeper_needs(void *db, const rqci_change *c);
 // The store's callback: brings the view to the head that `source` shows.
 rqc_err rqci_committed(void *ctx, uint64_t head, const rqci_source *source);
 // Calls fn whenever the view may have moved, on the thread that moved it; it must not wait. NULL:

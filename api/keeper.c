@@ -66,7 +66,7 @@ void rqci_watch_applied(rqc_db *db, void (*fn)(void *ctx), void *ctx)
     pthread_mutex_unlock(&db->apply);
 }
 
-static bool keep(void *ctx, const rqci_change *c)
+bool rqci_keeper_needs(void *ctx, const rqci_change *c)
 {
     rqc_db *db = ctx;
     pthread_mutex_lock(&db->apply);
@@ -100,7 +100,7 @@ static void compact(rqc_db *db)
     const int64_t until = rqci_now_ms() + COMPACT_MS;
     rqc_err rc = RQC_OK;
     while (rc == RQC_OK && more && !stopped(db) && rqci_now_ms() < until)
-        rc = rqci_store_compact(db->store, keep, db, &more, &detail);
+        rc = rqci_store_compact(db->store, rqci_keeper_needs, db, &more, &detail);
     if (rc != RQC_OK && rc != RQC_BUSY)
         rqci_logf(&db->log, RQCI_WARN, "the log could not be compacted: %s", detail.text);
     if (rc != RQC_OK || more)

@@ -113,30 +113,13 @@ const char *rqc_txn_error(const rqc_txn *t)
     return t->err.text;
 }
 
-static bool has_bytes(const rqc_value *v)
-{
-    return v->type == RQC_TEXT || v->type == RQC_BYTES || v->type == RQC_ID;
-}
-
 // A private copy of a row and of all it points to: one piece of memory.
 static rqc_value *copy_row(rqc_txn *t, const rqci_entity *e, const rqc_value *row)
 {
-    size_t bytes = e->nfields * sizeof *row;
-    for (int i = 0; i < e->nfields; i++)
-        bytes += has_bytes(&row[i]) ? row[i].n : 0;
-    rqc_value *out = take(t, bytes);
-    if (!out)
-        return NULL;
-    memcpy(out, row, e->nfields * sizeof *row);
-    char *p = (char *)(out + e->nfields);
-    for (int i = 0; i < e->nfields; i++) {
-        if (!has_bytes(&row[i]))
-            continue;
-        if (row[i].n > 0)
-            memcpy(p, row[i].p, row[i].n);
-        out[i].p = p;
-        p += row[i].n;
-    }
+    const size_t fixed = e->nfields * sizeof *row;
+    rqc_value *out = take(t, fixed + rqci_row_bytes(row, e->nfields));
+    if (out)
+        rqci_row_copy(out, (char *)out + fixed, row, e->nfields);
     return out;
 }
 

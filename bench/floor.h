@@ -260,6 +260,8 @@ void floor_die(const char *what, const char *why) __attribute__((noreturn));
 void floor_mdb(int rc, const char *what);
 void *floor_alloc(size_t n, size_t size); // zeroed
 uint32_t floor_number(const char *text, uint32_t max);
+// The program at this place of the build that the benchmark is of.
+void floor_program(char *ret_path, size_t size, const char *place);
 void floor_remove_tree(const char *dir);
 void floor_settle_memory(const char *root, uint64_t bytes);
 // Makes a folder in each of `parents` (NULL behind the last), does the work in a child process,

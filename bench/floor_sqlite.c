@@ -2,6 +2,7 @@
 //
 // The same questions to SQLite: prepared statements, a warm cache, each column of each row read.
 #include "bench/floor.h"
+#include "bench/sqlite_column.h"
 
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -194,18 +195,6 @@ void floor_sqlite_close(struct floor_sqlite *s)
     free(s);
 }
 
-static uint64_t read_column(sqlite3_stmt *st, int i)
-{
-    switch (sqlite3_column_type(st, i)) {
-    case SQLITE_INTEGER: return (uint64_t)sqlite3_column_int64(st, i);
-    case SQLITE_FLOAT: return sqlite3_column_double(st, i) > 0;
-    case SQLITE_TEXT: return sqlite3_column_text(st, i)[0] + (unsigned)sqlite3_column_bytes(st, i);
-    case SQLITE_BLOB:
-        return *(const uint8_t *)sqlite3_column_blob(st, i) + (unsigned)sqlite3_column_bytes(st, i);
-    default: return 0;
-    }
-}
-
 static void read_rows(struct floor_sqlite *s, sqlite3_stmt *st, struct floor_tally *t)
 {
     int rc, columns = sqlite3_column_count(st);
@@ -217,7 +206,7 @@ static void read_rows(struct floor_sqlite *s, sqlite3_stmt *st, struct floor_tal
         t->ids += word;
         t->times += (uint64_t)sqlite3_column_int64(st, columns - 1);
         for (int i = 0; i < columns; i++)
-            t->rest += read_column(st, i);
+            t->rest += floor_read_column(st, i);
         t->count++;
     }
     check(s, rc, "sqlite3_step");

@@ -84,6 +84,19 @@ uint32_t floor_number(const char *text, uint32_t max)
     return (uint32_t)n;
 }
 
+void floor_program(char *ret_path, size_t size, const char *place)
+{
+    ssize_t n = readlink("/proc/self/exe", ret_path, size - 1);
+
+    ret_path[n > 0 ? n : 0] = '\0';
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(ret_path, '/');
+        if (slash != NULL)
+            *slash = '\0';
+    }
+    strncat(ret_path, place, size - strlen(ret_path) - 1);
+}
+
 static volatile pid_t child;
 
 static void stop_child(int sig)

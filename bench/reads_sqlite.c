@@ -3,6 +3,7 @@
 // The same questions to SQLite, on the same database file: prepared statements, a cache that holds
 // everything, each column of each row read, rows in any order where reqcast sorts.
 #include "bench/reads.h"
+#include "bench/sqlite_column.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -129,18 +130,6 @@ void reads_sqlite_close(struct reads_sqlite *q)
     free(q);
 }
 
-static uint64_t read_column(sqlite3_stmt *st, int i)
-{
-    switch (sqlite3_column_type(st, i)) {
-    case SQLITE_INTEGER: return (uint64_t)sqlite3_column_int64(st, i);
-    case SQLITE_FLOAT: return sqlite3_column_double(st, i) > 0;
-    case SQLITE_TEXT: return sqlite3_column_text(st, i)[0] + (unsigned)sqlite3_column_bytes(st, i);
-    case SQLITE_BLOB:
-        return *(const uint8_t *)sqlite3_column_blob(st, i) + (unsigned)sqlite3_column_bytes(st, i);
-    default: return 0;
-    }
-}
-
 // `time` is the column of the row's time.
 static void read_rows(struct reads_sqlite *q, sqlite3_stmt *st, int time, read_tally *t)
 {
@@ -153,7 +142,7 @@ static void read_rows(struct reads_sqlite *q, sqlite3_stmt *st, int time, read_t
         t->ids += word;
         t->times += (uint64_t)sqlite3_column_int64(st, time);
         for (int i = 0; i < columns; i++)
-            t->rest += read_column(st, i);
+            t->rest += floor_read_column(st, i);
         t->count++;
     }
     bench_sqlite_check(&q->s, rc, "sqlite3_step");

@@ -60,20 +60,6 @@ static void bench(void *arg, const char *const *folders)
     bench_data_free(&s.data);
 }
 
-// The program of the same build.
-static void find_program(char *path, size_t size)
-{
-    ssize_t n = readlink("/proc/self/exe", path, size - 1);
-
-    path[n > 0 ? n : 0] = '\0';
-    for (int up = 0; up < 2; up++) {
-        char *slash = strrchr(path, '/');
-        if (slash != NULL)
-            *slash = '\0';
-    }
-    strncat(path, "/api/daemon/reqcastd", size - strlen(path) - 1);
-}
-
 static void parse(struct options *o, int argc, char **argv)
 {
     static const struct option table[] = {
@@ -85,7 +71,7 @@ static void parse(struct options *o, int argc, char **argv)
     int c;
 
     *o = (struct options){.samples = 1000, .seconds = 4, .dir = "."};
-    find_program(o->program, sizeof o->program);
+    floor_program(o->program, sizeof o->program, "/api/daemon/reqcastd");
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         switch (c) {
         case 'n': o->samples = floor_number(optarg, BENCH_SAMPLES_MAX); break;

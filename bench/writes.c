@@ -12,7 +12,6 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct options {
     uint32_t requests, workspaces;
@@ -83,20 +82,6 @@ static void bench(void *arg, const char *const *folders)
     bench_data_free(&w.data);
 }
 
-// The program of the same build.
-static void find_program(char *path, size_t size)
-{
-    ssize_t n = readlink("/proc/self/exe", path, size - 1);
-
-    path[n > 0 ? n : 0] = '\0';
-    for (int up = 0; up < 2; up++) {
-        char *slash = strrchr(path, '/');
-        if (slash != NULL)
-            *slash = '\0';
-    }
-    strncat(path, "/api/cli/reqcast", size - strlen(path) - 1);
-}
-
 static void parse(struct options *o, int argc, char **argv)
 {
     static const struct option table[] = {
@@ -110,7 +95,7 @@ static void parse(struct options *o, int argc, char **argv)
 
     *o = (struct options){
         .requests = 1000, .workspaces = 1, .seconds = 3, .dir = ".", .redis = true};
-    find_program(o->program, sizeof o->program);
+    floor_program(o->program, sizeof o->program, "/api/cli/reqcast");
     while ((c = getopt_long(argc, argv, "", table, NULL)) != -1) {
         switch (c) {
         case 'r': o->requests = floor_number(optarg, 10000000); break;

@@ -83,22 +83,13 @@ static rqc_err delete_call(rqci_store *s, void *arg, rqci_errbuf *err)
         sqlite3_reset(st);
     }
     sqlite3_finalize(st);
-    (void)rqci_foreign_commits(s);
-    if (!e)
-        e = rqci_db_exec(s->db, "COMMIT", err);
-    if (e) {
-        rqci_store_rollback(s);
-        return e;
-    }
-    rqci_sync_foreign(s);
-    rqci_wal_touched(s);
-    rqci_history_reached(s, head);
-    if (c->move_horizon) {
+    e = rqci_history_end(s, e, head, err);
+    if (!e && c->move_horizon) {
         pthread_mutex_lock(&s->mu);
         s->facts.horizon = c->horizon;
         pthread_mutex_unlock(&s->mu);
     }
-    return RQC_OK;
+    return e;
 }
 
 // The horizon moves before the first row behind it goes, and only forward.

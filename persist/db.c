@@ -159,6 +159,19 @@ rqc_err rqci_db_int_kept(sqlite3 *db, const char *sql, sqlite3_stmt **stmt, int6
     return e;
 }
 
+rqc_err rqci_db_step_kept(sqlite3 *db, const char *sql, sqlite3_stmt **stmt, rqci_errbuf *err)
+{
+    if (!*stmt) {
+        const rqc_err e = rqci_db_prepare(db, sql, true, stmt, err);
+        if (e)
+            return e;
+    }
+    const int rc = sqlite3_step(*stmt);
+    const rqc_err e = rc == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(db, rc, sql, err);
+    sqlite3_reset(*stmt);
+    return e;
+}
+
 rqc_err rqci_db_int(sqlite3 *db, const char *sql, int64_t *ret_value, rqci_errbuf *err)
 {
     sqlite3_stmt *st = NULL;

@@ -46,31 +46,18 @@ static rqc_err random_id(uint8_t ret_id[16], rqci_errbuf *err)
     return n == 16 ? RQC_OK : rqci_fail(err, RQC_IO, "the system gives no random numbers");
 }
 
-static rqc_err step_kept(rqci_store *s, const char *sql, sqlite3_stmt **stmt, rqci_errbuf *err)
-{
-    if (!*stmt) {
-        const rqc_err e = rqci_db_prepare(s->db, sql, true, stmt, err);
-        if (e)
-            return e;
-    }
-    const int rc = sqlite3_step(*stmt);
-    const rqc_err e = rc == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(s->db, rc, sql, err);
-    sqlite3_reset(*stmt);
-    return e;
-}
-
 static rqc_err begin(rqci_store *s, rqci_errbuf *err)
 {
     const rqc_err e = rqci_store_rollback_ready(s, err);
     if (e)
         return e;
     rqci_store_rollback(s); // the last one could not be undone then
-    return step_kept(s, "BEGIN IMMEDIATE", &s->begin, err);
+    return rqci_db_step_kept(s->db, "BEGIN IMMEDIATE", &s->begin, err);
 }
 
 static rqc_err commit(rqci_store *s, rqci_errbuf *err)
 {
-    return step_kept(s, "COMMIT", &s->commit, err);
+    return rqci_db_step_kept(s->db, "COMMIT", &s->commit, err);
 }
 
 void rqci_history_reached(rqci_store *s, uint64_t head)
@@ -408,6 +395,21 @@ rqc_err rqci_history_begin(rqci_store *s, uint64_t *ret_head, rqci_errbuf *err)
         }
     }
     return rqci_fail(err, RQC_UNAVAILABLE, "the schema of the database keeps changing");
+}
+
+rqc_err rqci_history_end(rqci_store *s, rqc_err e, uint64_t head, rqci_errbuf *err)
+{
+    (void)rqci_foreign_commits(s);
+    if (!e)
+        e = rqci_db_exec(s->db, "COMMIT", err);
+    if (e) {
+        rqci_store_rollback(s);
+        return e;
+    }
+    rqci_sync_foreign(s);
+    rqci_wal_touched(s);
+    rqci_history_reached(s, head);
+    return RQC_OK;
 }
 
 void rqci_history_close(rqci_store *s)

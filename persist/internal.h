@@ -39,6 +39,8 @@ rqc_err rqci_db_int(sqlite3 *db, const char *sql, int64_t *ret_value, rqci_errbu
 // The same with a statement that *stmt keeps from call to call (NULL at first).
 rqc_err rqci_db_int_kept(sqlite3 *db, const char *sql, sqlite3_stmt **stmt, int64_t *ret_value,
                          rqci_errbuf *err);
+// Runs a statement without rows that *stmt keeps likewise.
+rqc_err rqci_db_step_kept(sqlite3 *db, const char *sql, sqlite3_stmt **stmt, rqci_errbuf *err);
 void rqci_db_finalize(sqlite3_stmt **stmt); // and sets it to NULL
 // Makes everything that this connection can see durable: the -wal file, then the database file.
 rqc_err rqci_db_sync(sqlite3 *db, rqci_errbuf *err);
@@ -328,6 +330,9 @@ struct rqci_store {
 // Opens a write transaction in which the capture is whole and the history is the one that we know;
 // starts a new term when it is not. *ret_head is the head in it.
 rqc_err rqci_history_begin(rqci_store *s, uint64_t *ret_head, rqci_errbuf *err);
+// Ends it on the writer thread, outside of a group of jobs: commits at this head, or undoes
+// everything when `e` says that something failed.
+rqc_err rqci_history_end(rqci_store *s, rqc_err e, uint64_t head, rqci_errbuf *err);
 // Before the owner's start, reading only: RQC_NOT_FOUND for an empty database that is not to be
 // filled, RQC_INVALID for one of another program, RQC_VERSION, RQC_CORRUPT. Nothing was changed.
 rqc_err rqci_history_look(sqlite3 *db, const char *path, bool create, rqci_errbuf *err);

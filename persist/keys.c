@@ -216,17 +216,7 @@ static rqc_err delete_call(rqci_store *s, void *arg, rqci_errbuf *err)
         e = rc == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(s->db, rc, "reqcast_keys", err);
         sqlite3_finalize(st);
     }
-    (void)rqci_foreign_commits(s);
-    if (!e)
-        e = rqci_db_exec(s->db, "COMMIT", err);
-    if (e) {
-        rqci_store_rollback(s);
-        return e;
-    }
-    rqci_sync_foreign(s);
-    rqci_wal_touched(s);
-    rqci_history_reached(s, head);
-    return RQC_OK;
+    return rqci_history_end(s, e, head, err);
 }
 
 rqc_err rqci_store_forget_keys(rqci_store *s, int64_t now, bool *ret_more, rqci_errbuf *err)

@@ -37,19 +37,6 @@ void rqci_store_rollback(rqci_store *s)
     sqlite3_reset(s->rollback);
 }
 
-static rqc_err step(rqci_store *s, const char *sql, sqlite3_stmt **stmt, rqci_errbuf *err)
-{
-    if (!*stmt) {
-        const rqc_err e = rqci_db_prepare(s->db, sql, true, stmt, err);
-        if (e)
-            return e;
-    }
-    const int rc = sqlite3_step(*stmt);
-    const rqc_err e = rc == SQLITE_DONE ? RQC_OK : rqci_sqlite_err(s->db, rc, sql, err);
-    sqlite3_reset(*stmt);
-    return e;
-}
-
 bool rqci_foreign_commits(rqci_store *s)
 {
     int64_t v;
@@ -151,7 +138,8 @@ static rqc_err apply_job(rqci_store *s, rqci_job *job, bool singly, uint64_t *he
 static rqc_err again_singly(rqci_store *s, rqci_job *job, uint64_t *head)
 {
     s->sql.rows_failed = false;
-    const rqc_err e = step(s, "ROLLBACK TO reqcast_job", &s->rollback_to, &job->detail);
+    const rqc_err e =
+        rqci_db_step_kept(s->db, "ROLLBACK TO reqcast_job", &s->rollback_to, &job->detail);
     if (e)
         return e;
     clear_job(job);
@@ -162,7 +150,9 @@ static rqc_err again_singly(rqci_store *s, rqci_job *job, uint64_t *head)
 static rqc_err guarded_job(rqci_store *s, rqci_job *job, bool savepoint, bool singly,
                            uint64_t *head)
 {
-    rqc_err e = savepoint ? step(s, "SAVEPOINT reqcast_job", &s->savepoint, &job->detail) : RQC_OK;
+    rqc_err e = savepoint
+                    ? rqci_db_step_kept(s->db, "SAVEPOINT reqcast_job", &s->savepoint, &job->detail)
+                    : RQC_OK;
     if (e)
         return e;
     e = apply_job(s, job, singly, head);
@@ -171,13 +161,15 @@ static rqc_err guarded_job(rqci_store *s, rqci_job *job, bool savepoint, bool si
     if (e)
         fail_job(job, e, NULL);
     if (!e)
-        return savepoint ? step(s, "RELEASE reqcast_job", &s->release, &job->detail) : RQC_OK;
+        return savepoint
+                   ? rqci_db_step_kept(s->db, "RELEASE reqcast_job", &s->release, &job->detail)
+                   : RQC_OK;
     // Some errors (full disk, I/O, memory) end the whole transaction.
     if (sqlite3_get_autocommit(s->db) || !savepoint)
         return e;
-    rqc_err undone = step(s, "ROLLBACK TO reqcast_job", &s->rollback_to, NULL);
+    rqc_err undone = rqci_db_step_kept(s->db, "ROLLBACK TO reqcast_job", &s->rollback_to, NULL);
     if (!undone)
-        undone = step(s, "RELEASE reqcast_job", &s->release, NULL);
+        undone = rqci_db_step_kept(s->db, "RELEASE reqcast_job", &s->release, NULL);
     return undone;
 }
 
@@ -219,7 +211,7 @@ static outcome try_group(rqci_store *s, rqci_job *first, bool singly, uint64_t *
             return FAILED;
         }
     }
-    e = step(s, "COMMIT", &s->commit, &err);
+    e = rqci_db_step_kept(s->db, "COMMIT", &s->commit, &err);
     if (e) {
         rqci_store_rollback(s);
         // One job may be to blame, not all.

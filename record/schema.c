@@ -224,3 +224,25 @@ void rqci_row_defaults(const rqci_entity *e, rqc_value *row, int64_t now)
         }
     }
 }
+
+size_t rqci_row_bytes(const rqc_value *row, int nfields)
+{
+    size_t n = 0;
+    for (int i = 0; i < nfields; i++)
+        n += rqci_has_bytes(&row[i]) ? row[i].n : 0;
+    return n;
+}
+
+void rqci_row_copy(rqc_value *to, void *bytes, const rqc_value *row, int nfields)
+{
+    char *p = bytes;
+    memcpy(to, row, (size_t)nfields * sizeof *row);
+    for (int i = 0; i < nfields; i++) {
+        if (!rqci_has_bytes(&row[i]))
+            continue;
+        if (row[i].n > 0)
+            memcpy(p, row[i].p, row[i].n);
+        to[i].p = p;
+        p += row[i].n;
+    }
+}

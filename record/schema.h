@@ -130,4 +130,14 @@ rqc_err rqci_row_check(const rqci_entity *e, rqc_value *row, bool patch, rqci_er
 // Fills ABSENT fields of a put with the column's default (`now` in UNIX seconds).
 void rqci_row_defaults(const rqci_entity *e, rqc_value *row, int64_t now);
 
+// Copies of rows. Texts, bytes and ids point to n bytes that are theirs.
+static inline bool rqci_has_bytes(const rqc_value *v)
+{
+    return v->type == RQC_TEXT || v->type == RQC_BYTES || v->type == RQC_ID;
+}
+// How many bytes the first so many values of a row point to; and the values with all of these
+// bytes, which go one behind the other to `bytes`.
+size_t rqci_row_bytes(const rqc_value *row, int nfields);
+void rqci_row_copy(rqc_value *to, void *bytes, const rqc_value *row, int nfields);
+
 #endif

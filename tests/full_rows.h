@@ -140,6 +140,17 @@ typedef struct rows {
     rqc_position position;
 } rows;
 
+// A database of this name on this disk, its view in that folder.
+static inline void rows_new(rows *w, const char *disk, const char *name, const char *view)
+{
+    memset(w, 0, sizeof *w);
+    w->options = (rqc_options)RQC_OPTIONS_INIT;
+    w->options.create = 1;
+    w->options.view_dir = view;
+    w->options.log = fault_log;
+    fault_path(w->path, "%s/%s.db", disk, name);
+}
+
 static inline rqc_err rows_try_open(rows *w, rqc_error *err)
 {
     const rqc_err rc = rqc_open(w->path, &w->options, &w->db, err);

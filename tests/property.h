@@ -44,6 +44,7 @@ typedef struct prop_table {
     int owner, parent, updated, enabled, order, is_delta; // columns, -1: none
 } prop_table;
 
+// property_tables.c
 extern prop_table prop_tables[NENTITIES];
 void prop_tables_init(void);
 int prop_column_of(const prop_table *t, const char *name); // must exist
@@ -156,6 +157,14 @@ _Noreturn void broken(int check, const char *fmt, ...) __attribute__((format(pri
         if (!(cond))                    \
             broken(check, __VA_ARGS__); \
     } while (0)
+
+// ---- Databases (property_database.c) ----
+void start_database(uint64_t seed); // a new one, open
+void end_database(void);            // closed, and nothing is left of it
+void open_database(void);           // and attaches, with sessions
+void close_database(void);
+void lose_views(void);      // as if somebody had removed their folder
+void remove_database(void); // its files, as they are
 
 // ---- Story (property_story.c): what was done, for the one who looks for the fault ----
 void story_begin(const char *what); // a transaction begins

@@ -14,21 +14,12 @@ void engine_hush(rqc_db *db)
     rqci_keeper_stop(db);
 }
 
-static bool keep(void *ctx, const rqci_change *c)
-{
-    rqc_db *db = ctx;
-    pthread_mutex_lock(&db->apply);
-    const bool needed = rqci_view_needs(db->view, c, rqci_horizon(db->state.head, db->retain));
-    pthread_mutex_unlock(&db->apply);
-    return needed;
-}
-
 void engine_compact(rqc_db *db)
 {
     rqci_errbuf err = {""};
     const int64_t before = oracle_number("SELECT count(*) FROM change_log");
     for (bool more = true; more;)
-        if (rqci_store_compact(db->store, keep, db, &more, &err) != RQC_OK)
+        if (rqci_store_compact(db->store, rqci_keeper_needs, db, &more, &err) != RQC_OK)
             broken(C_REBUILD, "compaction: %s", err.text);
     g.cover.compacted += (uint64_t)(before - oracle_number("SELECT count(*) FROM change_log"));
 }

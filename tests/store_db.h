@@ -11,6 +11,7 @@
 #include <ftw.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -43,15 +44,28 @@ static inline int sdb_remove(const char *name, const struct stat *st, int type, 
     return remove(name);
 }
 
+static inline void sdb_remove_all(const char *name)
+{
+    (void)nftw(name, sdb_remove, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 static inline void sdb_end(void)
 {
-    (void)nftw(sdb_folder, sdb_remove, 16, FTW_DEPTH | FTW_PHYS);
+    sdb_remove_all(sdb_folder);
 }
 
 static inline void sdb_pause_ms(long ms)
 {
     const struct timespec t = {ms / 1000, ms % 1000 * 1000000};
     nanosleep(&t, NULL);
+}
+
+// Until other threads have counted so far; false after half a minute.
+static inline bool sdb_wait_for(const _Atomic uint64_t *n, uint64_t want)
+{
+    for (int i = 0; i < 30000 && atomic_load(n) < want; i++)
+        sdb_pause_ms(1);
+    return atomic_load(n) == want;
 }
 
 // ---- Handles ----
@@ -133,6 +147,26 @@ static inline rqc_err sdb_put_http(rqc_txn *t, const uint8_t id[16], const char 
     return rqc_put(t, RQC_HTTP, id, row);
 }
 
+static inline rqc_err sdb_put_header(rqc_txn *t, const uint8_t id[16], const uint8_t http[16],
+                                     const char *value)
+{
+    rqc_value row[RQC_HTTP_HEADER_NFIELDS] = {{0}};
+    row[RQC_HTTP_HEADER_HTTP_ID] = rqc_id(http);
+    row[RQC_HTTP_HEADER_HEADER_KEY] = rqc_text("k");
+    row[RQC_HTTP_HEADER_HEADER_VALUE] = rqc_text(value);
+    return rqc_put(t, RQC_HTTP_HEADER, id, row);
+}
+
+// A request of two puts, the second with this number and name, under a key.
+static inline void sdb_put_keyed(rqc_txn *t, uint64_t n, const char *name, const char *key)
+{
+    uint8_t id[16];
+    sdb_id(id, 9, n);
+    if (sdb_put_workspace(t) != RQC_OK || sdb_put_http(t, id, name, 7) != RQC_OK ||
+        rqc_txn_key(t, key, strlen(key)) != RQC_OK)
+        bail("%s", rqc_txn_error(t));
+}
+
 static inline bool sdb_text_is(const rqc_record *r, int field, const char *want)
 {
     const rqc_value v = rqc_field(r, field);
@@ -152,6 +186,37 @@ static inline rqc_err sdb_commit_one(rqc_db *db, uint64_t n, rqc_result *ret_res
         rc = rqc_commit(t, ret_result);
     rqc_txn_free(t);
     return rc;
+}
+
+// A database that nobody has open, with request number 1.
+static inline void sdb_make(void)
+{
+    rqc_db *db = sdb_open();
+    const rqc_err rc = sdb_commit_one(db, 1, NULL);
+    if (rc != RQC_OK)
+        bail("no request: %d", (int)rc);
+    rqc_close(db);
+}
+
+// The request with this number has this name now.
+static inline bool sdb_name_is(rqc_db *db, uint64_t n, const char *name)
+{
+    uint8_t id[16];
+    const rqc_record *rec = NULL;
+    sdb_id(id, 9, n);
+    rqc_read *r = sdb_read(db);
+    const bool is_it =
+        rqc_get(r, RQC_HTTP, id, &rec) == RQC_OK && sdb_text_is(rec, RQC_HTTP_NAME, name);
+    rqc_read_free(r);
+    return is_it;
+}
+
+// Of the same commit.
+static inline bool sdb_same_result(const rqc_result *a, const rqc_result *b)
+{
+    return a->position.seq == b->position.seq && a->position.term == b->position.term &&
+           memcmp(a->position.store_id, b->position.store_id, 16) == 0 &&
+           a->written == b->written && a->skipped == b->skipped && a->deleted == b->deleted;
 }
 
 // ---- Another process ----

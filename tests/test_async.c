@@ -4,13 +4,6 @@
 #include "api/engine.h"
 #include "tests/store_db.h"
 
-static bool wait_for(const _Atomic uint64_t *n, uint64_t want)
-{
-    for (int i = 0; i < 30000 && atomic_load(n) < want; i++)
-        sdb_pause_ms(1);
-    return atomic_load(n) == want;
-}
-
 static rqc_txn *one(rqc_db *db, uint64_t n)
 {
     uint8_t id[16];
@@ -86,12 +79,12 @@ static void test_callbacks(void)
     for (uint64_t i = 0; i < n && rc == RQC_OK; i++)
         rc = rqc_commit_async(i % 10 == 3 ? orphan(db) : one(db, i), note, &s);
     is(rc, RQC_OK, "%" PRIu64 " transactions are submitted", n);
-    ok(wait_for(&s.calls, n), "each is completed once");
+    ok(sdb_wait_for(&s.calls, n), "each is completed once");
     is(atomic_load(&s.failures), n / 10 + (n % 10 > 3), "those that fail do so alone");
     is(atomic_load(&s.faults), 0, "the others can be seen, in the order of the calls");
     seen more = {.db = db, .again = 20};
     is(rqc_commit_async(one(db, 1), again, &more), RQC_OK, "one that is submitted again");
-    ok(wait_for(&more.calls, 21), "by its own callback");
+    ok(sdb_wait_for(&more.calls, 21), "by its own callback");
     is(atomic_load(&more.faults), 0, "is taken");
     rqc_close(db);
 }
@@ -276,7 +269,7 @@ static void test_threads(void)
         pthread_create(&submit[i], NULL, submit_thread, &c);
     for (size_t i = 0; i < 3; i++)
         pthread_join(submit[i], NULL);
-    ok(wait_for(&c.fetched, atomic_load(&c.submitted)), "what three threads submit two fetch");
+    ok(sdb_wait_for(&c.fetched, atomic_load(&c.submitted)), "what three threads submit two fetch");
     atomic_store(&c.stop, true);
     for (size_t i = 0; i < 2; i++)
         pthread_join(fetch[i], NULL);

@@ -29,20 +29,11 @@ static void rebuild(rqc_db *db)
     fault_sleep_us((int64_t)fault_rand(4000)); // the lock is not fair
 }
 
-static bool keep(void *ctx, const rqci_change *c)
-{
-    rqc_db *db = ctx;
-    pthread_mutex_lock(&db->apply);
-    const bool needed = rqci_view_needs(db->view, c, rqci_horizon(db->state.head, db->retain));
-    pthread_mutex_unlock(&db->apply);
-    return needed;
-}
-
 static void compact(rqc_db *db)
 {
     rqci_errbuf err = {""};
     bool more;
-    const rqc_err rc = rqci_store_compact(db->store, keep, db, &more, &err);
+    const rqc_err rc = rqci_store_compact(db->store, rqci_keeper_needs, db, &more, &err);
     if (rc != RQC_OK && rc != RQC_BUSY)
         fault_bad("compact: %s", err.text);
     fault_sleep_us(more ? 0 : 2000);

@@ -6,16 +6,6 @@
 // page that is touched there for the first time is a SIGBUS.
 #include "tests/full_rows.h"
 
-static void new_rows(rows *w, const char *name, const char *view)
-{
-    memset(w, 0, sizeof *w);
-    w->options = (rqc_options)RQC_OPTIONS_INIT;
-    w->options.create = 1;
-    w->options.view_dir = view;
-    w->options.log = fault_log;
-    fault_path(w->path, "%s/%s.db", fault_disk, name);
-}
-
 // Writes until the view cannot follow; returns what was visible last.
 static uint64_t write_until_lagging(rows *w)
 {
@@ -91,7 +81,7 @@ static void test_view_full(const char *shm)
     check_text why = {""};
     rqc_result res = {.visible = 0};
     rqc_error err = {.text = ""};
-    new_rows(&w, "view", shm);
+    rows_new(&w, fault_disk, "view", shm);
     rows_open(&w);
     rows_write(&w, 40);
     fault_child watch = rows_watch(&w);
@@ -133,7 +123,7 @@ static void test_growth_full(const char *shm)
     rows w;
     char view[FAULT_PATH];
     check_text why = {""};
-    new_rows(&w, "growth", shm);
+    rows_new(&w, fault_disk, "growth", shm);
     w.options.view_map_bytes = 1 << 20;
     rows_open(&w);
     rows_write(&w, 100);
@@ -177,7 +167,7 @@ static void test_open_full(const char *shm)
     char view[FAULT_PATH];
     check_text why = {""};
     unsigned refused = 0, opened = 0;
-    new_rows(&w, "open", shm);
+    rows_new(&w, fault_disk, "open", shm);
     rows_open(&w);
     rows_write(&w, 150);
     rows_close(&w);
@@ -214,7 +204,7 @@ static void test_reopen_full(const char *shm)
     rows w;
     check_text why = {""};
     rqc_error err = {.text = ""};
-    new_rows(&w, "reopen", shm);
+    rows_new(&w, fault_disk, "reopen", shm);
     rows_open(&w);
     rows_write(&w, 40);
     fault_child watch = rows_watch(&w);
@@ -267,7 +257,7 @@ static int small_role(const char *path, const char *options, const char *count)
 {
     rows w;
     char view[FAULT_PATH], told[FAULT_PATH];
-    new_rows(&w, "", NULL);
+    rows_new(&w, fault_disk, "", NULL);
     fault_path(w.path, "%s", path);
     w.options.log = keep_log;
     if (unshare(CLONE_NEWNS) != 0 ||
@@ -319,7 +309,7 @@ static void test_beside(void)
     struct stat st;
     char beside[FAULT_PATH], enough[64];
     rqc_result res = {.visible = 0};
-    new_rows(&w, "beside", fault_memory);
+    rows_new(&w, fault_disk, "beside", fault_memory);
     rows_open(&w);
     for (int i = 0; i < 15; i++)
         if (rows_commit(&w, 100, &res) != RQC_OK)

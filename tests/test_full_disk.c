@@ -8,16 +8,6 @@
 
 #include <sys/resource.h>
 
-static void new_rows(rows *w, const char *disk, const char *name)
-{
-    memset(w, 0, sizeof *w);
-    w->options = (rqc_options)RQC_OPTIONS_INIT;
-    w->options.create = 1;
-    w->options.view_dir = fault_memory;
-    w->options.log = fault_log;
-    fault_path(w->path, "%s/%s.db", disk, name);
-}
-
 // Writes until one is refused; that one must say why and leave no trace.
 static void write_until_refused(rows *w, const char *disk)
 {
@@ -50,7 +40,7 @@ static void test_disk_full(const char *disk)
     rows w;
     check_text why = {""};
     rqc_result res = {.visible = 0};
-    new_rows(&w, disk, "disk");
+    rows_new(&w, disk, "disk", fault_memory);
     rows_open(&w);
     rows_write(&w, 40);
     fault_child watch = rows_watch(&w);
@@ -191,7 +181,7 @@ static void test_group(const char *disk)
     rows w;
     check_text why = {""};
     member m[MEMBERS];
-    new_rows(&w, disk, "group");
+    rows_new(&w, disk, "group", fault_memory);
     rows_open(&w);
     rows_write(&w, 20);
     for (size_t large = 0; large < MEMBERS; large += 3) {
@@ -230,7 +220,7 @@ static void test_checkpoint(const char *disk)
     rows w;
     check_text why = {""};
     rqc_result res = {.visible = 0};
-    new_rows(&w, disk, "checkpoint");
+    rows_new(&w, disk, "checkpoint", fault_memory);
     rows_open(&w);
     ok(checkpoint(&w), "a checkpoint");
     if (rows_commit(&w, 300, &res) != RQC_OK)
@@ -257,7 +247,7 @@ static void test_wal_bounded(const char *disk)
 {
     rows w;
     check_text why = {""};
-    new_rows(&w, disk, "wal");
+    rows_new(&w, disk, "wal", fault_memory);
     rows_open(&w);
     rows_write(&w, 300);
     pass("small transactions with far more -wal than the disk has room are stored");
@@ -282,7 +272,7 @@ static int leave_role(const char *path, const char *disk)
 {
     rows w;
     rqc_error err = {.text = ""};
-    new_rows(&w, disk, "");
+    rows_new(&w, disk, "", fault_memory);
     fault_path(w.path, "%s", path);
     w.options.view_dir = getenv("RQC_TEST_VIEW");
     if (rows_try_open(&w, &err) != RQC_OK)
@@ -309,7 +299,7 @@ static void test_wal_gives_room(const char *disk)
     rows w;
     check_text why = {""};
     fault_msg m;
-    new_rows(&w, disk, "room");
+    rows_new(&w, disk, "room", fault_memory);
     make_roomy(w.path);
     rows_open(&w);
     rows_write(&w, 20);
@@ -373,7 +363,7 @@ static void test_open_full(const char *disk)
     rows w;
     check_text refusal = {""}, why = {""};
     unsigned refused = 0, wrote = 0;
-    new_rows(&w, disk, "open");
+    rows_new(&w, disk, "open", fault_memory);
     rows_open(&w);
     rows_write(&w, 10);
     const uint64_t step = MOUNT_PAGE * (1 + 4 / tap_scaled(4));
@@ -398,7 +388,7 @@ static void test_create_full(const char *disk)
     unsigned refused = 0;
     rqc_err rc = RQC_NO_SPACE;
     for (uint64_t leave = 0; rc != RQC_OK && leave < (2 << 20); leave += 5 * MOUNT_PAGE) {
-        new_rows(&w, disk, "new");
+        rows_new(&w, disk, "new", fault_memory);
         mount_fill(disk, leave);
         rc = rows_try_open(&w, &err);
         if (rc != RQC_OK && (rc != RQC_NO_SPACE || !strstr(err.text, disk)))
@@ -483,7 +473,7 @@ static int limit_role(const char *path)
 {
     rows w;
     sigset_t set;
-    new_rows(&w, "", "");
+    rows_new(&w, "", "", fault_memory);
     fault_path(w.path, "%s", path);
     w.options.view_dir = getenv("RQC_TEST_VIEW");
     rqc_error err = {.text = ""};

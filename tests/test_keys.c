@@ -1,98 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
 // Idempotency keys: the same request twice is one, whatever happened to its answer.
 #include "api/engine.h"
-#include "tests/store_db.h"
-
-#include <sqlite3.h>
-
-static bool same_result(const rqc_result *a, const rqc_result *b)
-{
-    return a->position.seq == b->position.seq && a->position.term == b->position.term &&
-           memcmp(a->position.store_id, b->position.store_id, 16) == 0 &&
-           a->written == b->written && a->skipped == b->skipped && a->deleted == b->deleted;
-}
-
-static sqlite3 *foreign(void)
-{
-    sqlite3 *s = NULL;
-    if (sqlite3_open(sdb_path, &s) != SQLITE_OK)
-        bail("sqlite3_open");
-    sqlite3_busy_timeout(s, 10000);
-    return s;
-}
-
-static void sql(sqlite3 *s, const char *text)
-{
-    if (sqlite3_exec(s, text, NULL, NULL, NULL) != SQLITE_OK)
-        bail("%s: %s", text, sqlite3_errmsg(s));
-}
-
-static int64_t number_of(sqlite3 *s, const char *text)
-{
-    sqlite3_stmt *st = NULL;
-    if (sqlite3_prepare_v2(s, text, -1, &st, NULL) != SQLITE_OK || sqlite3_step(st) != SQLITE_ROW)
-        bail("%s: %s", text, sqlite3_errmsg(s));
-    const int64_t n = sqlite3_column_int64(st, 0);
-    sqlite3_finalize(st);
-    return n;
-}
-
-// A request of two puts, the second with this name.
-static void ask(rqc_txn *t, uint64_t n, const char *name, const char *key)
-{
-    uint8_t id[16];
-    sdb_id(id, 9, n);
-    if (sdb_put_workspace(t) != RQC_OK || sdb_put_http(t, id, name, 7) != RQC_OK ||
-        rqc_txn_key(t, key, strlen(key)) != RQC_OK)
-        bail("%s", rqc_txn_error(t));
-}
-
-static bool name_is(rqc_db *db, uint64_t n, const char *name)
-{
-    uint8_t id[16];
-    const rqc_record *rec = NULL;
-    sdb_id(id, 9, n);
-    rqc_read *r = sdb_read(db);
-    const bool is_it =
-        rqc_get(r, RQC_HTTP, id, &rec) == RQC_OK && sdb_text_is(rec, RQC_HTTP_NAME, name);
-    rqc_read_free(r);
-    return is_it;
-}
+#include "tests/store_sql.h"
 
 static void test_replay(void)
 {
     rqc_db *db = sdb_open();
     rqc_txn *t = sdb_txn(db);
     rqc_result first, again;
-    ask(t, 1, "first", "a");
+    sdb_put_keyed(t, 1, "first", "a");
     is(rqc_commit(t, &first), RQC_OK, "a commit with a key");
     ok(first.written == 2 && first.replayed == 0, "writes");
-    ask(t, 1, "second", "b");
+    sdb_put_keyed(t, 1, "second", "b");
     is(rqc_commit(t, NULL), RQC_OK, "another key, another request");
     const uint64_t head = rqc_position_now(db).seq;
-    ask(t, 1, "first", "a");
+    sdb_put_keyed(t, 1, "first", "a");
     is(rqc_commit(t, &again), RQC_OK, "the first request again");
     is(again.replayed, 1, "is answered from memory");
-    ok(same_result(&first, &again), "with the same result");
+    ok(sdb_same_result(&first, &again), "with the same result");
     is(again.visible, 1, "which can be seen");
     is(rqc_position_now(db).seq, head, "nothing was written");
-    ok(name_is(db, 1, "second"), "what came in between stays");
-    ask(t, 1, "first", "a");
+    ok(sdb_name_is(db, 1, "second"), "what came in between stays");
+    sdb_put_keyed(t, 1, "first", "a");
     is(rqc_txn_key(t, NULL, 0), RQC_OK, "the key is taken away");
     is(rqc_commit(t, &again), RQC_OK, "then the same writes");
-    ok(again.replayed == 0 && again.position.seq > head && name_is(db, 1, "first"), "are done");
-    ask(t, 1, "x", "c");
+    ok(again.replayed == 0 && again.position.seq > head && sdb_name_is(db, 1, "first"), "are done");
+    sdb_put_keyed(t, 1, "x", "c");
     is(rqc_commit(t, NULL), RQC_OK, "a commit with a key");
-    ask(t, 1, "y", "");
+    sdb_put_keyed(t, 1, "y", "");
     is(rqc_commit(t, &again), RQC_OK, "took it along");
     is(again.replayed, 0, "the next one has none");
     rqc_txn_free(t);
     rqc_close(db);
     db = sdb_open();
     t = sdb_txn(db);
-    ask(t, 1, "first", "a");
+    sdb_put_keyed(t, 1, "first", "a");
     is(rqc_commit(t, &again), RQC_OK, "after closing and opening");
-    ok(again.replayed == 1 && same_result(&first, &again), "the key is still known");
+    ok(again.replayed == 1 && sdb_same_result(&first, &again), "the key is still known");
     rqc_txn_free(t);
     rqc_close(db);
 }
@@ -105,7 +49,7 @@ static void test_conflict(void)
     uint8_t id[16];
     sdb_id(id, 9, 1);
     const uint64_t head = rqc_position_now(db).seq;
-    ask(t, 1, "other", "a");
+    sdb_put_keyed(t, 1, "other", "a");
     is(rqc_commit(t, &result), RQC_CONFLICT, "the key with another request: %s", rqc_txn_error(t));
     is(rqc_position_now(db).seq, head, "writes nothing");
     is(rqc_txn_key(t, "d", 1), RQC_OK, "with a key of its own");
@@ -138,7 +82,7 @@ static void test_conflict(void)
     rqc_delete(t, RQC_HTTP, id, 0);
     rqc_txn_key(t, "f", 1);
     is(rqc_commit(t, &again), RQC_OK, "the same again, though the row is gone");
-    ok(again.replayed && again.deleted == 1 && same_result(&result, &again), "has its result");
+    ok(again.replayed && again.deleted == 1 && sdb_same_result(&result, &again), "has its result");
     rqc_txn_free(t);
     rqc_close(db);
 }
@@ -172,7 +116,7 @@ static void test_arguments(void)
     is(rqc_commit(t, NULL), RQC_CONSTRAINT, "a header without a request is refused");
     rqc_txn_free(t);
     t = sdb_txn(db);
-    ask(t, 1, "first", "g");
+    sdb_put_keyed(t, 1, "first", "g");
     is(rqc_commit(t, &result), RQC_OK, "its key is free");
     is(result.replayed, 0, "and used now");
     rqc_txn_free(t);
@@ -202,11 +146,11 @@ static void *work(void *arg)
         char key[32];
         snprintf(key, sizeof key, "round %" PRIu64, i);
         if (w->number % 2 == 0)
-            ask(t, 100, "even", key);
+            sdb_put_keyed(t, 100, "even", key);
         else if (w->number == 1)
-            ask(t, 100, "odd", key);
+            sdb_put_keyed(t, 100, "odd", key);
         else
-            ask(t, 100 + w->number, "free", "");
+            sdb_put_keyed(t, 100 + w->number, "free", "");
         rqc_result result = {.replayed = 0};
         const rqc_err rc = rqc_commit(t, &result);
         if (rc == RQC_CONFLICT && w->number < 5 && w->number != 3) {
@@ -250,8 +194,8 @@ static void test_neighbours(void)
         // Either number 1 came first and all others conflict, or it alone does.
         const uint64_t refused = atomic_load(&conflicts[i]);
         sides += refused == 1 || refused == 3;
-        equal += refused == 3 || (same_result(&w[0].results[i], &w[2].results[i]) &&
-                                  same_result(&w[0].results[i], &w[4].results[i]));
+        equal += refused == 3 || (sdb_same_result(&w[0].results[i], &w[2].results[i]) &&
+                                  sdb_same_result(&w[0].results[i], &w[4].results[i]));
     }
     is(faults, 0, "neighbours without a key are not touched");
     is(once, rounds, "of those that ask the same at the same time one writes");
@@ -269,47 +213,48 @@ static void test_neighbours(void)
 static void test_retention(void)
 {
     rqc_db *db = sdb_open();
-    sqlite3 *s = foreign();
+    sqlite3 *s = sdb_foreign(sdb_path);
     rqc_txn *t = sdb_txn(db);
     rqc_result result;
-    ask(t, 1, "first", "young");
+    sdb_put_keyed(t, 1, "first", "young");
     is(rqc_commit(t, NULL), RQC_OK, "a key");
-    sql(s, "UPDATE reqcast_keys SET at = unixepoch() - 86300");
-    sql(s, "UPDATE reqcast_keys SET at = unixepoch() - 86500 WHERE key <> CAST('young' AS BLOB)");
+    sdb_exec(s, "UPDATE reqcast_keys SET at = unixepoch() - 86300");
+    sdb_exec(s,
+             "UPDATE reqcast_keys SET at = unixepoch() - 86500 WHERE key <> CAST('young' AS BLOB)");
     int64_t n = 0;
     for (int i = 0; i < 1000 && n != 1; i++) {
         sdb_pause_ms(20);
-        n = number_of(s, "SELECT count(*) FROM reqcast_keys");
+        n = sdb_number(s, "SELECT count(*) FROM reqcast_keys");
     }
     is(n, 1, "old keys are forgotten by themselves");
-    ask(t, 1, "first", "young");
+    sdb_put_keyed(t, 1, "first", "young");
     is(rqc_commit(t, &result), RQC_OK, "a younger one");
     is(result.replayed, 1, "is not");
-    ask(t, 1, "first", "a");
+    sdb_put_keyed(t, 1, "first", "a");
     is(rqc_commit(t, &result), RQC_OK, "an old one");
     is(result.replayed, 0, "is new again");
-    sql(s, "UPDATE reqcast_keys SET at = unixepoch() + 200000");
+    sdb_exec(s, "UPDATE reqcast_keys SET at = unixepoch() + 200000");
     for (int i = 0; i < 1000 && n != 0; i++) {
         sdb_pause_ms(20);
-        n = number_of(s, "SELECT count(*) FROM reqcast_keys");
+        n = sdb_number(s, "SELECT count(*) FROM reqcast_keys");
     }
     is(n, 0, "keys from a clock that was wrong are forgotten");
-    sql(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 104500)"
-           " INSERT INTO reqcast_keys (at, key, request, reply)"
-           " SELECT unixepoch(), CAST('k' || i AS BLOB), zeroblob(16), zeroblob(52) FROM c");
+    sdb_exec(s, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 104500)"
+                " INSERT INTO reqcast_keys (at, key, request, reply)"
+                " SELECT unixepoch(), CAST('k' || i AS BLOB), zeroblob(16), zeroblob(52) FROM c");
     n = 0;
     for (int i = 0; i < 1000 && n != RQC_KEYS_MAX; i++) {
         sdb_pause_ms(20);
-        n = number_of(s, "SELECT count(*) FROM reqcast_keys");
+        n = sdb_number(s, "SELECT count(*) FROM reqcast_keys");
     }
     is(n, RQC_KEYS_MAX, "too many keys: the newest are kept");
-    is(number_of(s, "SELECT count(*) FROM reqcast_keys WHERE key = CAST('k4501' AS BLOB)"), 1,
+    is(sdb_number(s, "SELECT count(*) FROM reqcast_keys WHERE key = CAST('k4501' AS BLOB)"), 1,
        "all of them");
-    sql(s, "UPDATE reqcast_keys SET reply = x'00' WHERE key = CAST('k104500' AS BLOB)");
+    sdb_exec(s, "UPDATE reqcast_keys SET reply = x'00' WHERE key = CAST('k104500' AS BLOB)");
     rqc_txn_key(t, "k104500", 7);
     is(rqc_commit(t, NULL), RQC_CORRUPT, "a reply that cannot be: %s", rqc_txn_error(t));
-    sql(s, "DROP TABLE reqcast_keys");
-    ask(t, 1, "first", "young");
+    sdb_exec(s, "DROP TABLE reqcast_keys");
+    sdb_put_keyed(t, 1, "first", "young");
     is(rqc_commit(t, &result), RQC_OK, "the table is made again where it was dropped");
     is(result.replayed, 0, "and knows nothing");
     rqc_txn_free(t);
@@ -327,9 +272,9 @@ static void test_not_ours(void)
     snprintf(other, sizeof other, "%s/other.db", sdb_folder);
     if (sqlite3_open(other, &s) != SQLITE_OK)
         bail("sqlite3_open");
-    sql(s, "CREATE TABLE reqcast_keys (key TEXT)");
+    sdb_exec(s, "CREATE TABLE reqcast_keys (key TEXT)");
     is(rqc_open(other, &o, &db, &e), RQC_INVALID, "a table that only has the name: %s", e.text);
-    is(number_of(s, "SELECT count(*) FROM sqlite_master"), 1, "nothing was added");
+    is(sdb_number(s, "SELECT count(*) FROM sqlite_master"), 1, "nothing was added");
     sqlite3_close(s);
 }
 
@@ -345,7 +290,7 @@ static char command(char c)
         return (char)rqc_open(sdb_path, &o, &db, NULL);
     }
     rqc_txn *t = sdb_txn(db);
-    ask(t, 500, "crash", "crash");
+    sdb_put_keyed(t, 500, "crash", "crash");
     if (c == 'K')
         pthread_mutex_lock(&db->apply);
     return (char)rqc_commit(t, NULL);
@@ -356,36 +301,36 @@ static void test_crash(sdb_other *p, bool durable)
     static const char there[] =
         "SELECT count(*) FROM http WHERE hex(id) = '010900000000000000000000000001F4'";
     rqc_result result;
-    sqlite3 *s = foreign();
+    sqlite3 *s = sdb_foreign(sdb_path);
     is(sdb_ask(p, 'o'), RQC_OK, "an owner in another process");
     if (!durable)
-        sql(s, "BEGIN IMMEDIATE");
+        sdb_exec(s, "BEGIN IMMEDIATE");
     sdb_tell(p, durable ? 'K' : 'k');
-    for (int i = 0; i < 1000 && durable && number_of(s, there) == 0; i++)
+    for (int i = 0; i < 1000 && durable && sdb_number(s, there) == 0; i++)
         sdb_pause_ms(10);
     if (!durable)
         sdb_pause_ms(100);
-    is(number_of(s, there), durable, durable ? "its commit is durable" : "its commit is stuck");
+    is(sdb_number(s, there), durable, durable ? "its commit is durable" : "its commit is stuck");
     sdb_other_stop(p, SIGKILL);
     if (!durable)
-        sql(s, "ROLLBACK");
+        sdb_exec(s, "ROLLBACK");
     rqc_db *db = sdb_open();
     rqc_txn *t = sdb_txn(db);
     const uint64_t head = rqc_position_now(db).seq;
-    ask(t, 500, "crash", "crash");
+    sdb_put_keyed(t, 500, "crash", "crash");
     is(rqc_commit(t, &result), RQC_OK, "killed before it could answer: asked again");
     is(result.replayed, durable, durable ? "the answer was kept" : "it is done now");
     is(result.written, 2, "two rows");
     ok(durable ? result.position.seq == head && rqc_position_now(db).seq == head
                : result.position.seq > head,
        "the position is that of the commit");
-    ok(name_is(db, 500, "crash"), "the request is there");
+    ok(sdb_name_is(db, 500, "crash"), "the request is there");
     uint8_t id[16];
     sdb_id(id, 9, 500);
     rqc_delete(t, RQC_HTTP, id, 0);
     is(rqc_commit(t, NULL), RQC_OK, "cleared");
     rqc_txn_free(t);
-    sql(s, "DELETE FROM reqcast_keys");
+    sdb_exec(s, "DELETE FROM reqcast_keys");
     sqlite3_close(s);
     rqc_close(db);
 }

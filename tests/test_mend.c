@@ -7,26 +7,18 @@
 
 #include "replicate/sp.h"
 #include "tests/shim.h"
-#include "tests/sidecar.h"
-#include "tests/store_db.h"
+#include "tests/store_sidecar.h"
 
 #define RECORDS 3000
 #define FEW     200 // records of some buckets: much less than all
 
-static char ask_path[108], url[120], log_path[128], through[120];
-static pid_t sidecar;
+static char through[120];
 static shim between;
 
 // What is done to the next frames of changes, and to questions; the shim's threads look.
 enum forgery { NOTHING, DROP_LAST, WRONG_DIGEST };
 static _Atomic int forgery;
 static _Atomic unsigned forged, cuts, unknown;
-
-static void at_exit(void)
-{
-    (void)sidecar_end(&sidecar, SIGKILL);
-    sdb_end();
-}
 
 // ---- Forging ------------------------------------------------------------------------------------
 
@@ -89,7 +81,7 @@ static void *nudge(void *arg)
 {
     const uint8_t hand[8] = {0, 'S', 'P', 0, 0, RQCI_SP_REQ, 0, 0};
     uint8_t answer[512];
-    const int fd = shim_connect(ask_path);
+    const int fd = shim_connect(sdb_ask_path);
     rqci_buf b = {0};
     (void)arg;
     bool good = shim_write(fd, hand, 8) && shim_read(fd, answer, 8);
@@ -357,19 +349,9 @@ static void check_start_over(rqc_db *db)
 
 int main(void)
 {
-    if (!getenv("REQCASTD"))
-        skip_all("REQCASTD is not set: no sidecar to test");
-    sdb_begin("mend");
-    snprintf(ask_path, sizeof ask_path, "%s/s", sdb_folder);
-    snprintf(url, sizeof url, "ipc://%s", ask_path);
-    snprintf(log_path, sizeof log_path, "%s/log", sdb_folder);
-    atexit(at_exit);
-    const char *const words[] = {"--create",   "--db",    sdb_path,     "--listen", url,
-                                 "--view-dir", sdb_views, "--log-file", log_path,   NULL};
-    sidecar = sidecar_start(words);
-    if (sidecar == 0)
-        bail("the sidecar is not ready");
-    shim_begin(&between, sdb_folder, 0, ask_path, 1, 0);
+    sdb_sidecar_begin("mend");
+    sdb_sidecar_start();
+    shim_begin(&between, sdb_folder, 0, sdb_ask_path, 1, 0);
     between.frame = forge_frame;
     between.question = judge_question;
     snprintf(through, sizeof through, "ipc://%s", between.ask_path);

@@ -5,6 +5,7 @@
 
 #include "base/number.h"
 #include "rows.h"
+#include "value_literals.h"
 
 #include <locale.h>
 
@@ -46,31 +47,6 @@ static uint8_t pack_one(unsigned code, int field, rqc_value in, rqc_value *ret_v
 #define ORDER   RQCI_HTTP_HEADER, RQCI_HTTP_HEADER_DISPLAY_ORDER
 #define RAW     RQCI_HTTP_BODY_RAW, RQCI_HTTP_BODY_RAW_RAW_DATA
 #define TIME    RQCI_HTTP_RESPONSE, RQCI_HTTP_RESPONSE_TIME
-
-#define I(v)                        \
-    {                               \
-        .type = RQC_INT, .u.i = (v) \
-    }
-#define R(v)                         \
-    {                                \
-        .type = RQC_REAL, .u.d = (v) \
-    }
-#define BO(v)                        \
-    {                                \
-        .type = RQC_BOOL, .u.i = (v) \
-    }
-#define T(text)                                            \
-    {                                                      \
-        .type = RQC_TEXT, .n = sizeof(text) - 1, .p = text \
-    }
-#define BY(text)                                            \
-    {                                                       \
-        .type = RQC_BYTES, .n = sizeof(text) - 1, .p = text \
-    }
-#define NUL              \
-    {                    \
-        .type = RQC_NULL \
-    }
 
 static const struct {
     const char *what;

@@ -7,9 +7,6 @@
 // last N transactions as a whole.
 #include "tests/property.h"
 
-#include <ftw.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define ROUNDS       160 // per database
@@ -42,131 +39,6 @@ static const char *const check_names[C_KINDS] = {
     [C_REBUILD] = "a view built anew says the same from every cursor",
     [C_SPARE] = "a spare view stands in for one without room",
 };
-
-// ---- Tables ----
-
-prop_table prop_tables[NENTITIES] = {
-    [RQC_WORKSPACES] = {.name = "workspaces",
-                        .spec = "id:i name:t updated:u collection_count:n flow_count:n "
-                                "active_env:X global_env:X display_order:r"},
-    [RQC_FILES] = {.name = "files",
-                   .owner_entity = RQC_WORKSPACES,
-                   .spec = "id:i workspace_id:o parent_id:F content_id:X content_kind:k name:t "
-                           "display_order:r path_hash:H updated_at:u"},
-    [RQC_HTTP] =
-        {.name = "http",
-         .owner_entity = RQC_WORKSPACES,
-         .spec =
-             "id:i workspace_id:o folder_id:F name:t url:t method:m body_kind:w description:e "
-             "content_hash:T parent_http_id:P is_delta:z is_snapshot:z delta_name:T delta_url:T "
-             "delta_method:M delta_body_kind:N delta_description:T last_run_at:N created_at:c "
-             "updated_at:u"},
-    [RQC_HTTP_HEADER] =
-        {.name = "http_header",
-         .owner_entity = RQC_HTTP,
-         .spec = "id:i http_id:o header_key:t header_value:t description:e enabled:b "
-                 "parent_header_id:P is_delta:z delta_header_key:T delta_header_value:T "
-                 "delta_description:T "
-                 "delta_enabled:B delta_display_order:R display_order:r created_at:c updated_at:u"},
-    [RQC_HTTP_SEARCH_PARAM] =
-        {.name = "http_search_param",
-         .owner_entity = RQC_HTTP,
-         .spec =
-             "id:i http_id:o key:t value:t enabled:b description:e display_order:r "
-             "parent_http_search_param_id:P is_delta:z delta_key:T delta_value:T delta_enabled:B "
-             "delta_description:T delta_display_order:R created_at:c updated_at:u"},
-    [RQC_HTTP_BODY_FORM] =
-        {.name = "http_body_form",
-         .owner_entity = RQC_HTTP,
-         .spec = "id:i http_id:o key:t value:t enabled:b description:e display_order:r "
-                 "parent_http_body_form_id:P is_delta:z delta_key:T delta_value:T delta_enabled:B "
-                 "delta_description:T delta_display_order:R created_at:c updated_at:u"},
-    [RQC_HTTP_BODY_URLENCODED] =
-        {.name = "http_body_urlencoded",
-         .owner_entity = RQC_HTTP,
-         .spec =
-             "id:i http_id:o key:t value:t enabled:b description:e display_order:r "
-             "parent_http_body_urlencoded_id:P is_delta:z delta_key:T delta_value:T "
-             "delta_enabled:B delta_description:T delta_display_order:R created_at:c updated_at:u"},
-    [RQC_HTTP_BODY_RAW] =
-        {.name = "http_body_raw",
-         .owner_entity = RQC_HTTP,
-         .spec = "id:i http_id:o raw_data:d compression_type:n parent_body_raw_id:P is_delta:z "
-                 "delta_raw_data:d delta_compression_type:N created_at:c updated_at:u"},
-    [RQC_HTTP_ASSERT] =
-        {.name = "http_assert",
-         .owner_entity = RQC_HTTP,
-         .spec =
-             "id:i http_id:o value:t enabled:b description:e display_order:r "
-             "parent_http_assert_id:P is_delta:z delta_value:T delta_enabled:B delta_description:T "
-             "delta_display_order:R created_at:c updated_at:u"},
-    [RQC_HTTP_VERSION] = {.name = "http_version",
-                          .owner_entity = RQC_HTTP,
-                          .spec = "id:i http_id:o version_name:v version_description:e is_active:z "
-                                  "created_at:c created_by:V"},
-    [RQC_HTTP_RESPONSE] =
-        {.name = "http_response",
-         .owner_entity = RQC_HTTP,
-         .spec = "id:i http_id:o status:q body:d time:a duration:q size:q created_at:c"},
-    [RQC_HTTP_RESPONSE_HEADER] = {.name = "http_response_header",
-                                  .owner_entity = RQC_HTTP_RESPONSE,
-                                  .spec = "id:i response_id:o key:t value:t created_at:c"},
-    [RQC_HTTP_RESPONSE_ASSERT] = {.name = "http_response_assert",
-                                  .owner_entity = RQC_HTTP_RESPONSE,
-                                  .spec = "id:i response_id:o value:t success:s created_at:c"},
-};
-
-static char type_of(char kind)
-{
-    static const char *const types[] = {"UioPFXV", "TteTvHmM", "InqwkNcu", "BzbsB",
-                                        "RrR",     "Yd",       "Aa"};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strchr(types[i] + 1, kind) != NULL)
-            return types[i][0];
-    bail("kind %c", kind);
-}
-
-int prop_column_of(const prop_table *t, const char *name)
-{
-    for (int i = 0; i < t->n; i++)
-        if (strcmp(t->col[i].name, name) == 0)
-            return i;
-    bail("%s has no column %s", t->name, name);
-}
-
-static int find(const prop_table *t, const char *name)
-{
-    for (int i = 0; i < t->n; i++)
-        if (strcmp(t->col[i].name, name) == 0)
-            return i;
-    return -1;
-}
-
-void prop_tables_init(void)
-{
-    for (int e = 1; e < (int)NENTITIES; e++) {
-        prop_table *t = &prop_tables[e];
-        t->entity = e;
-        t->owner = t->parent = -1;
-        for (const char *p = t->spec; *p != 0; t->n++) {
-            prop_column *c = &t->col[t->n];
-            const size_t n = strcspn(p, ":");
-            memcpy(c->name, p, n);
-            c->kind = p[n + 1];
-            c->type = type_of(c->kind);
-            c->field = rqc_field_number((rqc_entity)e, c->name);
-            if (c->field < 0 || strcmp(rqc_field_name((rqc_entity)e, c->field), c->name) != 0)
-                bail("the public header has no %s.%s", t->name, c->name);
-            t->owner = c->kind == 'o' ? t->n : t->owner;
-            t->parent = c->kind == 'P' ? t->n : t->parent;
-            p += n + 2 + (p[n + 2] == ' ');
-        }
-        t->updated = find(t, e == RQC_WORKSPACES ? "updated" : "updated_at");
-        t->enabled = find(t, "enabled");
-        t->order = find(t, "display_order");
-        t->is_delta = find(t, "is_delta");
-    }
-}
 
 // ---- Random ----
 
@@ -208,52 +80,7 @@ uint64_t horizon_of(uint64_t head)
     return head < g.retain ? 0 : (head - g.retain) / step * step;
 }
 
-// Ids that are close to each other in every order, and those at the ends.
-static void make_ids(void)
-{
-    for (unsigned i = 0; i < NIDS; i++) {
-        memset(g.ids[i], 0x5a, 16);
-        if (i < 4) {
-            g.ids[i][15] = (uint8_t)(0x7e + i);
-        } else if (i < 7) {
-            g.ids[i][0] = (uint8_t)(0x7e + i - 4);
-        } else if (i > 8) {
-            for (unsigned k = 0; k < 16; k++)
-                g.ids[i][k] = (uint8_t)prop_random();
-            g.ids[i][1] = (uint8_t)i;
-        }
-    }
-    memset(g.ids[7], 0xff, 16);
-    memset(g.ids[8], 0, 16);
-    g.ids[8][15] = g.zero_used ? 0 : 1;
-    for (unsigned i = 0; i < NWS; i++)
-        g.ws[i] = (uint8_t)(i < 2 ? i : i == 2 ? 7 : i == 3 && chance(50) ? 8 : 9 + i);
-    for (unsigned i = 0; i < NWS; i++)
-        memcpy(g.topics[i], g.ids[g.ws[i]], 16);
-    memset(g.topics[NWS], 0, 16);        // the zero workspace
-    memset(g.topics[NWS + 1], 0xee, 16); // an unknown one
-}
-
 // ---- Failure ----
-
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
-
-static void remove_tree(const char *path)
-{
-    nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
-
-static void make_views(void)
-{
-    if (mkdir(g.views, 0750) != 0)
-        bail("mkdir %s", g.views);
-}
 
 _Noreturn void broken(int check, const char *fmt, ...)
 {
@@ -270,111 +97,12 @@ _Noreturn void broken(int check, const char *fmt, ...)
     story_tell();
     foreign_close();
     if (getenv("RQC_TEST_KEEP") == NULL)
-        remove_tree(g.dir);
+        remove_database();
     else
         tap_note("left in %s", g.dir);
     const int rc = tap_done();
     fflush(NULL);
     _exit(rc);
-}
-
-// ---- Open, close ----
-
-static void note_log(void *ctx, int level, const char *what)
-{
-    (void)ctx;
-    if (level >= 2)
-        story_add(what);
-}
-
-static void open_database(void)
-{
-    rqc_options opt = RQC_OPTIONS_INIT;
-    rqc_error err;
-    opt.create = 1;
-    opt.retain = g.retain;
-    opt.view_dir = g.views;
-    opt.view_map_bytes = chance(30) ? 1u << 20 : 64u << 20;
-    opt.log = note_log;
-    if (rqc_open(g.path, &opt, &g.db, &err) != RQC_OK)
-        broken(C_VERIFY, "open: %s", err.text);
-    engine_hush(g.db);
-    if (rqc_attach(g.path, &opt, &g.attached, &err) != RQC_OK)
-        broken(C_VERIFY, "attach: %s", err.text);
-    if (rqc_read_new(g.db, &g.read[0], &err) != RQC_OK ||
-        rqc_read_new(g.attached, &g.read[1], &err) != RQC_OK ||
-        rqc_read_new(chance(50) ? g.db : g.attached, &g.pinned, &err) != RQC_OK)
-        broken(C_VERIFY, "session: %s", err.text);
-}
-
-static void close_database(void)
-{
-    rqc_read_free(g.read[0]);
-    rqc_read_free(g.read[1]);
-    rqc_read_free(g.pinned);
-    rqc_close(g.attached);
-    rqc_close(g.db);
-    g.db = g.attached = NULL;
-}
-
-static void create_tables(void)
-{
-    sqlite3 *db;
-    if (sqlite3_open(g.path, &db) != SQLITE_OK ||
-        sqlite3_exec(db, engine_schema(), NULL, NULL, NULL) != SQLITE_OK)
-        bail("tables: %s", sqlite3_errmsg(db));
-    sqlite3_close(db);
-}
-
-static void start_database(uint64_t seed)
-{
-    static const uint64_t retains[] = {8, 16, 40, 40, 80, 200};
-    const prop_cover cover = g.cover;
-    uint64_t checks[C_KINDS];
-    memcpy(checks, g.checks, sizeof checks);
-    memset(&g, 0, sizeof g);
-    g.cover = cover;
-    memcpy(g.checks, checks, sizeof checks);
-    g.seed = g.random = seed;
-    g.retain = retains[below(sizeof retains / sizeof *retains)];
-    g.hostile = chance(60);
-    g.short_ids = chance(40);
-    g.dangling = chance(60);
-    g.zero_used = chance(30);
-    make_ids();
-    g.now = &g.state[0];
-    g.before = &g.state[1];
-    g.spare = &g.state[2];
-    snprintf(g.dir, sizeof g.dir, "%s/reqcast-property-XXXXXX",
-             getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
-    if (mkdtemp(g.dir) == NULL)
-        bail("mkdtemp");
-    snprintf(g.path, sizeof g.path, "%s/store.db", g.dir);
-    snprintf(g.views, sizeof g.views, "%s/views", g.dir);
-    make_views();
-    story_forget();
-    if (chance(50)) { // the tables were there before us, with rows
-        create_tables();
-        foreign_open();
-        sql_setup();
-        open_database();
-    } else {
-        open_database();
-        foreign_open();
-        sql_setup();
-    }
-    oracle_open();
-    subscribers_init();
-}
-
-static void end_database(void)
-{
-    oracle_close();
-    foreign_close();
-    close_database();
-    for (unsigned i = 0; i < 3; i++)
-        state_free(&g.state[i]);
-    remove_tree(g.dir);
 }
 
 // ---- One round ----
@@ -569,10 +297,8 @@ static void rebuild(void)
         engine_rebuild(g.db);
     } else {
         close_database();
-        if (way == 4) {
-            remove_tree(g.views);
-            make_views();
-        }
+        if (way == 4)
+            lose_views();
         if (way == 5)
             engine_mark_unclean(g.views);
         open_database();
@@ -627,10 +353,8 @@ static void absence(void)
     close_database();
     for (uint32_t n = 1 + below(3); n > 0; n--)
         foreign_transaction();
-    if (chance(30)) {
-        remove_tree(g.views);
-        make_views();
-    }
+    if (chance(30))
+        lose_views();
     open_database();
     g.cover.reopened++;
 }

@@ -5,51 +5,20 @@
 #include "api/engine.h"
 
 #include "tests/shim.h"
-#include "tests/sidecar.h"
-#include "tests/store_db.h"
+#include "tests/store_sidecar.h"
 
 #include <sys/syscall.h>
 
-static char ask_path[108], url[120], log_path[128];
-static pid_t sidecar;
-
-static void start(void)
-{
-    const char *const words[] = {"--create",   "--db",    sdb_path,     "--listen", url,
-                                 "--view-dir", sdb_views, "--log-file", log_path,   NULL};
-    sidecar = sidecar_start(words);
-    if (sidecar == 0)
-        bail("the sidecar is not ready");
-}
-
 static void restart(int signal)
 {
-    (void)sidecar_end(&sidecar, signal);
-    start();
+    (void)sidecar_end(&sdb_sidecar, signal);
+    sdb_sidecar_start();
 }
 
-static void at_exit(void)
-{
-    (void)sidecar_end(&sidecar, SIGKILL);
-    sdb_end();
-}
-
-static bool same(const rqc_result *a, const rqc_result *b)
-{
-    return memcmp(a->position.store_id, b->position.store_id, 16) == 0 &&
-           a->position.term == b->position.term && a->position.seq == b->position.seq &&
-           a->written == b->written && a->skipped == b->skipped && a->deleted == b->deleted;
-}
-
-// Two puts, the second with this name, under a key.
 static rqc_txn *named(rqc_db *db, uint64_t n, const char *name, const char *key)
 {
-    uint8_t id[16];
-    sdb_id(id, 9, n);
     rqc_txn *t = sdb_txn(db);
-    if (sdb_put_workspace(t) != RQC_OK || sdb_put_http(t, id, name, 7) != RQC_OK ||
-        rqc_txn_key(t, key, strlen(key)) != RQC_OK)
-        bail("%s", rqc_txn_error(t));
+    sdb_put_keyed(t, n, name, key);
     return t;
 }
 
@@ -64,18 +33,6 @@ static rqc_err commit_named(rqc_db *db, uint64_t n, const char *name, const char
     return rc;
 }
 
-static bool name_is(rqc_db *db, uint64_t n, const char *name)
-{
-    uint8_t id[16];
-    const rqc_record *rec = NULL;
-    sdb_id(id, 9, n);
-    rqc_read *r = sdb_read(db);
-    const bool is_it =
-        rqc_get(r, RQC_HTTP, id, &rec) == RQC_OK && sdb_text_is(rec, RQC_HTTP_NAME, name);
-    rqc_read_free(r);
-    return is_it;
-}
-
 // ---- The helper itself --------------------------------------------------------------------------
 
 // A test that is killed takes its sidecar along.
@@ -87,8 +44,8 @@ static void test_mortal(void)
         bail("pipe");
     const pid_t child = fork();
     if (child == 0) {
-        start();
-        (void)!write(ends[1], &sidecar, sizeof sidecar);
+        sdb_sidecar_start();
+        (void)!write(ends[1], &sdb_sidecar, sizeof sdb_sidecar);
         for (;;)
             pause();
     }
@@ -114,12 +71,13 @@ static void test_keys(rqc_db *db)
     ok(first.written == 2 && first.replayed == 0 && first.visible == 1, "writes");
     is(commit_named(db, 1, "second", "b", NULL), RQC_OK, "another key, another request");
     is(commit_named(db, 1, "first", "a", &again), RQC_OK, "the first again");
-    ok(again.replayed == 1 && same(&first, &again), "has the answer of then");
-    ok(name_is(db, 1, "second"), "and is not done again");
+    ok(again.replayed == 1 && sdb_same_result(&first, &again), "has the answer of then");
+    ok(sdb_name_is(db, 1, "second"), "and is not done again");
     is(commit_named(db, 1, "third", "a", &again), RQC_CONFLICT, "its key for another request");
     restart(SIGKILL);
     is(commit_named(db, 1, "first", "a", &again), RQC_OK, "again, of the next process");
-    ok(again.replayed == 1 && same(&first, &again) && name_is(db, 1, "second"), "as before");
+    ok(again.replayed == 1 && sdb_same_result(&first, &again) && sdb_name_is(db, 1, "second"),
+       "as before");
     rqc_txn *t = named(db, 2, "kept", "c");
     restart(SIGTERM);
     is(rqc_commit(t, &first), RQC_OK, "a key survives a commit that is late");
@@ -168,7 +126,7 @@ static void serve_peer(gate *g, int peer, int server)
             return;
         if (!kills)
             continue;
-        kill(sidecar, SIGKILL);
+        kill(sdb_sidecar, SIGKILL);
         atomic_store(&g->armed, false);
         atomic_fetch_add(&g->killed, 1);
         return;
@@ -179,7 +137,7 @@ static void *keep_gate(void *arg)
 {
     gate *g = arg;
     for (int peer; (peer = accept(g->listener, NULL, NULL)) >= 0; close(peer)) {
-        const int server = shim_connect(ask_path);
+        const int server = shim_connect(sdb_ask_path);
         if (server < 0)
             continue;
         serve_peer(g, peer, server);
@@ -208,14 +166,14 @@ static void test_gate(rqc_db *db)
         const rqc_err rc = rqc_commit(t, &result);
         is(rc, RQC_UNAVAILABLE, "killed between commit and answer: %s", rqc_txn_error(t));
         is(atomic_load(&g.killed), i + 1, "the answer was on its way");
-        waitpid(sidecar, NULL, 0);
-        start();
+        waitpid(sdb_sidecar, NULL, 0);
+        sdb_sidecar_start();
         is(commit_named(db, 100 + i, "second", "", NULL), RQC_OK, "somebody else comes first");
         is(rqc_commit(t, &result), RQC_OK, "tried again: %s", rqc_txn_error(t));
         ok(result.replayed == 1 && result.written >= 1, "it is answered from memory");
-        ok(name_is(db, 100 + i, "second"), "and not done twice");
+        ok(sdb_name_is(db, 100 + i, "second"), "and not done twice");
         is(commit_named(db, 100 + i, "first", key, &again), RQC_OK, "and again");
-        ok(again.replayed == 1 && same(&result, &again), "the same answer");
+        ok(again.replayed == 1 && sdb_same_result(&result, &again), "the same answer");
         rqc_txn_free(t);
     }
     shutdown(g.listener, SHUT_RDWR);
@@ -229,7 +187,7 @@ static void *kill_soon(void *arg)
 {
     const struct timespec t = {0, (long)(uintptr_t)arg * 1000};
     nanosleep(&t, NULL);
-    kill(sidecar, SIGKILL);
+    kill(sdb_sidecar, SIGKILL);
     return NULL;
 }
 
@@ -255,8 +213,8 @@ static void test_anywhere(rqc_db *db)
         rqc_err rc = rqc_commit(t, &r);
         failed += rc != RQC_OK;
         pthread_join(killer, NULL);
-        waitpid(sidecar, NULL, 0);
-        start();
+        waitpid(sdb_sidecar, NULL, 0);
+        sdb_sidecar_start();
         if (rc != RQC_OK)
             rc = rqc_commit(t, &r);
         if (rc != RQC_OK)
@@ -316,13 +274,6 @@ static rqc_txn *missing(rqc_db *db)
     return t;
 }
 
-static bool wait_for(const _Atomic uint64_t *n, uint64_t want)
-{
-    for (int i = 0; i < 30000 && atomic_load(n) < want; i++)
-        sdb_pause_ms(1);
-    return atomic_load(n) == want;
-}
-
 static void test_callbacks(void)
 {
     rqc_db *db = sdb_attach();
@@ -332,7 +283,7 @@ static void test_callbacks(void)
     for (uint64_t i = 0; i < n && rc == RQC_OK; i++)
         rc = rqc_commit_async(i % 10 == 3 ? missing(db) : one(db, 5000 + i), note, &s);
     is(rc, RQC_OK, "%" PRIu64 " transactions are submitted", n);
-    ok(wait_for(&s.calls, n), "each is completed once");
+    ok(sdb_wait_for(&s.calls, n), "each is completed once");
     is(atomic_load(&s.failures), n / 10 + (n % 10 > 3), "those that fail do so alone");
     is(atomic_load(&s.faults), 0u, "in the order of the calls");
     for (uint64_t i = 0; i < 20; i++)
@@ -341,7 +292,7 @@ static void test_callbacks(void)
     rqc_close(db);
     is(atomic_load(&s.calls), n + 10, "closing waits for them");
     db = sdb_attach();
-    ok(name_is(db, 6018, "6018") && name_is(db, 6019, "6019"), "and all are stored");
+    ok(sdb_name_is(db, 6018, "6018") && sdb_name_is(db, 6019, "6019"), "and all are stored");
     rqc_close(db);
 }
 
@@ -359,7 +310,8 @@ static void test_queue(rqc_db *db)
     is(rqc_txn_key(t, "x", 1), RQC_INVALID, "belongs to the library");
     is(poll(&p, 1, 30000), 1, "readable when it is completed");
     is(rqc_completions_next(db, &c), RQC_OK, "fetched");
-    ok(c.txn == t && c.code == RQC_OK && c.result.replayed == 1 && same(&first, &c.result),
+    ok(c.txn == t && c.code == RQC_OK && c.result.replayed == 1 &&
+           sdb_same_result(&first, &c.result),
        "with the answer of the first");
     rqc_txn_free(t);
     t = missing(db);
@@ -390,7 +342,7 @@ static void test_cancelled(rqc_db *db)
 {
     waiter w = {.db = db, .rc = RQC_INTERNAL};
     pthread_t thread;
-    kill(sidecar, SIGSTOP);
+    kill(sdb_sidecar, SIGSTOP);
     if (pthread_create(&thread, NULL, commit_and_end, &w) != 0)
         bail("no thread");
     while (!atomic_load(&w.began))
@@ -398,10 +350,10 @@ static void test_cancelled(rqc_db *db)
     sdb_pause_ms(50);
     pthread_cancel(thread);
     sdb_pause_ms(50);
-    kill(sidecar, SIGCONT);
+    kill(sdb_sidecar, SIGCONT);
     pthread_join(thread, NULL);
     is(w.rc, RQC_OK, "a commit whose thread is cancelled");
-    ok(name_is(db, 7000, "in time"), "is there");
+    ok(sdb_name_is(db, 7000, "in time"), "is there");
 }
 
 // Without a sidecar they fail; closing does not take longer for each of them.
@@ -413,7 +365,7 @@ static void test_gone(void)
     const uint64_t n = sizeof all / sizeof *all;
     for (uint64_t i = 0; i < n; i++)
         all[i] = one(db, 8000 + i);
-    (void)sidecar_end(&sidecar, SIGKILL);
+    (void)sidecar_end(&sdb_sidecar, SIGKILL);
     for (uint64_t i = 0; i < n; i++)
         if (rqc_commit_async(all[i], note, &s) != RQC_OK)
             bail("async");
@@ -424,15 +376,9 @@ static void test_gone(void)
 
 int main(void)
 {
-    if (!getenv("REQCASTD"))
-        skip_all("REQCASTD is not set: no sidecar to test");
-    sdb_begin("remote");
-    snprintf(ask_path, sizeof ask_path, "%s/s", sdb_folder);
-    snprintf(url, sizeof url, "ipc://%s", ask_path);
-    snprintf(log_path, sizeof log_path, "%s/log", sdb_folder);
-    atexit(at_exit);
+    sdb_sidecar_begin("remote");
     test_mortal();
-    start();
+    sdb_sidecar_start();
     rqc_db *db = sdb_attach();
     test_keys(db);
     test_gate(db);

@@ -4,6 +4,7 @@
 #include "tap.h"
 
 #include "rows.h"
+#include "value_literals.h"
 
 static const char *const type_names[] = {"ID", "TEXT", "BYTES", "INT", "BOOL", "REAL", "ANY"};
 
@@ -169,33 +170,9 @@ static void test_defaults(void)
 
 static const char some_id[] = "0123456789abcdef";
 
-#define I(v)                        \
-    {                               \
-        .type = RQC_INT, .u.i = (v) \
-    }
-#define R(v)                         \
-    {                                \
-        .type = RQC_REAL, .u.d = (v) \
-    }
-#define BO(v)                        \
-    {                                \
-        .type = RQC_BOOL, .u.i = (v) \
-    }
-#define T(text)                                            \
-    {                                                      \
-        .type = RQC_TEXT, .n = sizeof(text) - 1, .p = text \
-    }
-#define BY(text)                                            \
-    {                                                       \
-        .type = RQC_BYTES, .n = sizeof(text) - 1, .p = text \
-    }
 #define ID_                                   \
     {                                         \
         .type = RQC_ID, .n = 16, .p = some_id \
-    }
-#define NUL              \
-    {                    \
-        .type = RQC_NULL \
     }
 #define NOT                \
     {                      \

@@ -62,6 +62,15 @@ static rqci_epoch epoch_of(const rqc_position *p)
     return e;
 }
 
+// Fails when the asker follows another history than the one of this position.
+static rqc_err same_history(answerer *a, const rqci_epoch *asked, const rqc_position *here)
+{
+    const rqci_epoch epoch = epoch_of(here);
+    return rqci_epoch_equal(asked, &epoch)
+               ? RQC_OK
+               : rqci_fail(&a->err, RQC_EPOCH_CHANGED, "%s", rqci_err_text(RQC_EPOCH_CHANGED));
+}
+
 // ---- Hello --------------------------------------------------------------------------------------
 
 static rqc_err hello(answerer *a, const rqci_message *m, rqci_buf *out)
@@ -145,10 +154,9 @@ static rqc_err changes(answerer *a, const rqci_message *m, rqci_buf *out)
     if (rc != RQC_OK)
         return rc;
     const rqc_position here = rqc_read_position(a->read);
-    const rqci_epoch epoch = epoch_of(&here);
     rqc_cursor next = q.cursor;
-    if (q.epoch.term != 0 && !rqci_epoch_equal(&q.epoch, &epoch))
-        rc = rqci_fail(&a->err, RQC_EPOCH_CHANGED, "%s", rqci_err_text(RQC_EPOCH_CHANGED));
+    if (q.epoch.term != 0)
+        rc = same_history(a, &q.epoch, &here);
     if (rc == RQC_OK) {
         rc = rqc_changes(a->read, q.flags & RQCI_FRAME_ALL ? NULL : q.topic, &next,
                          q.limit < PAGE_LIMIT ? q.limit : PAGE_LIMIT, &a->list, &up_to_date);
@@ -197,15 +205,12 @@ static rqc_err buckets(answerer *a, const rqci_message *m, rqci_buf *out)
     if (rc != RQC_OK)
         return rc;
     const rqc_position here = rqc_read_position(a->read);
-    const rqci_epoch epoch = epoch_of(&here);
     bucket_sum b = {a->read->reader, r.digests};
     r.seq = here.seq;
-    if (!rqci_epoch_equal(&q.epoch, &epoch))
-        rc = rqci_fail(&a->err, RQC_EPOCH_CHANGED, "%s", rqci_err_text(RQC_EPOCH_CHANGED));
-    else if (q.flags & RQCI_FRAME_ALL)
-        rc = rqci_ws_each(b.reader, add_buckets, &b);
-    else
-        rc = rqci_ws_buckets(b.reader, q.topic, r.digests);
+    rc = same_history(a, &q.epoch, &here);
+    if (rc == RQC_OK)
+        rc = q.flags & RQCI_FRAME_ALL ? rqci_ws_each(b.reader, add_buckets, &b)
+                                      : rqci_ws_buckets(b.reader, q.topic, r.digests);
     rqc_read_end(a->read);
     return rc == RQC_OK ? rqci_answer_buckets(out, &r) : rc;
 }

@@ -25,29 +25,13 @@ static rqc_err failed(rqci_merge *m, rqc_err rc, const char *text)
     return rc;
 }
 
-static bool has_bytes(const rqc_value *v)
-{
-    return v->type == RQC_TEXT || v->type == RQC_BYTES || v->type == RQC_ID;
-}
-
+// With room for every field that an entity may have.
 static rqc_value *copy_of(const rqc_value *row, int nfields)
 {
-    size_t bytes = RQC_FIELD_MAX * sizeof *row;
-    for (int i = 0; i < nfields; i++)
-        bytes += has_bytes(&row[i]) ? row[i].n : 0;
-    rqc_value *out = calloc(1, bytes);
-    if (!out)
-        return NULL;
-    memcpy(out, row, (size_t)nfields * sizeof *row);
-    char *p = (char *)(out + RQC_FIELD_MAX);
-    for (int i = 0; i < nfields; i++) {
-        if (!has_bytes(&row[i]))
-            continue;
-        if (row[i].n > 0)
-            memcpy(p, row[i].p, row[i].n);
-        out[i].p = p;
-        p += row[i].n;
-    }
+    const size_t fixed = RQC_FIELD_MAX * sizeof *row;
+    rqc_value *out = calloc(1, fixed + rqci_row_bytes(row, nfields));
+    if (out)
+        rqci_row_copy(out, (char *)out + fixed, row, nfields);
     return out;
 }
 
@@ -70,14 +54,14 @@ void rqci_merge_free(rqci_merge *m)
 
 static bool same(const rqc_value *given, const rqc_value *stored)
 {
-    if (stored->type == RQC_LARGE && has_bytes(given)) {
+    if (stored->type == RQC_LARGE && rqci_has_bytes(given)) {
         uint8_t hash[16];
         if (given->n != stored->u.length)
             return false;
         rqci_xxh128_bytes(given->p, given->n, hash);
         return memcmp(hash, stored->p, 16) == 0;
     }
-    if (has_bytes(given))
+    if (rqci_has_bytes(given))
         return stored->type == given->type && stored->n == given->n &&
                (given->n == 0 || memcmp(stored->p, given->p, given->n) == 0);
     if (given->type == RQC_REAL)

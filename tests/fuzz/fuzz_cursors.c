@@ -120,21 +120,12 @@ static void commit(rqc_txn *t)
     g.position = r.position;
 }
 
-static bool keep(void *ctx, const rqci_change *c)
-{
-    rqc_db *db = ctx;
-    pthread_mutex_lock(&db->apply);
-    const bool needed = rqci_view_needs(db->view, c, rqci_horizon(db->state.head, db->retain));
-    pthread_mutex_unlock(&db->apply);
-    return needed;
-}
-
 // History ends somewhere, at the same place in every run.
 static void compact(void)
 {
     rqci_errbuf err = {""};
     for (bool more = true; more;)
-        must(rqci_store_compact(g.db->store, keep, g.db, &more, &err), "compaction");
+        must(rqci_store_compact(g.db->store, rqci_keeper_needs, g.db, &more, &err), "compaction");
 }
 
 static void fill(void)
