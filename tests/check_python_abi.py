@@ -18,10 +18,10 @@ import tap
 reqcast = python_module.load()
 from reqcast import _abi  # noqa: E402  the module is found now
 
-# The module writes an rqc_value itself (ctypes cannot pass a union by value), has an id from its
-# column, and numbers columns as rqc_field_name gives them.
+# The module writes an rqc_value itself (ctypes cannot pass a union by value), and numbers columns as
+# rqc_field_name gives them.
 NOT_CALLED = {"rqc_null", "rqc_int", "rqc_real", "rqc_bool", "rqc_text", "rqc_textn", "rqc_bytes",
-              "rqc_id", "rqc_record_id", "rqc_field_number"}
+              "rqc_id", "rqc_field_number"}
 HEADER = (cli.ROOT / "api/reqcast.h").read_text(encoding="utf-8")
 NO_COMMENTS = re.sub(r"//[^\n]*|/\*.*?\*/", " ", HEADER, flags=re.S)
 
