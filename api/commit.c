@@ -84,6 +84,29 @@ static bool give_back(rqc_txn *t)
     return false;
 }
 
+// With the lock held.
+static rqc_txn *take_first(rqci_completions *q)
+{
+    eventfd_t n;
+    rqc_txn *t = q->first;
+    if (t)
+        q->first = t->next;
+    if (t && !q->first) {
+        q->last = NULL;
+        if (q->fd >= 0)
+            (void)eventfd_read(q->fd, &n);
+    }
+    return t;
+}
+
+// With the lock held. What was let go has no completion: the first one of the queue never is such
+// a transaction.
+static void drop_let_go(rqci_completions *q)
+{
+    while (q->first && atomic_load(&q->first->state) == RQCI_TXN_ABANDONED)
+        (void)give_back(take_first(q));
+}
+
 static void enqueue(rqc_txn *t)
 {
     rqci_completions *q = &t->db->completions;
@@ -96,23 +119,38 @@ static void enqueue(rqc_txn *t)
     if (!q->last && q->fd >= 0)
         (void)eventfd_write(q->fd, 1);
     q->last = t;
+    drop_let_go(q);
     pthread_mutex_unlock(&q->lock);
 }
 
 static rqc_txn *dequeue(rqci_completions *q)
 {
-    eventfd_t n;
     pthread_mutex_lock(&q->lock);
-    rqc_txn *t = q->first;
-    if (t)
-        q->first = t->next;
-    if (t && !q->first) {
-        q->last = NULL;
-        if (q->fd >= 0)
-            (void)eventfd_read(q->fd, &n);
-    }
+    rqc_txn *t = take_first(q);
+    drop_let_go(q);
     pthread_mutex_unlock(&q->lock);
     return t;
+}
+
+static bool abandon(rqc_txn *t)
+{
+    int state = RQCI_TXN_IN_FLIGHT;
+    return atomic_compare_exchange_strong(&t->state, &state, RQCI_TXN_ABANDONED);
+}
+
+// It may be gone as soon as it is abandoned.
+bool rqci_txn_let_go(rqc_txn *t)
+{
+    if (atomic_load(&t->state) != RQCI_TXN_IN_FLIGHT)
+        return false;
+    if (t->completed)
+        return abandon(t);
+    rqci_completions *q = &t->db->completions;
+    pthread_mutex_lock(&q->lock);
+    const bool gone = abandon(t);
+    drop_let_go(q);
+    pthread_mutex_unlock(&q->lock);
+    return gone;
 }
 
 // On the store's thread, or that of the errands.

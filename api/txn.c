@@ -80,8 +80,7 @@ void rqci_txn_delete(rqc_txn *t)
 
 void rqc_txn_free(rqc_txn *t)
 {
-    int state = RQCI_TXN_IN_FLIGHT;
-    if (t && !atomic_compare_exchange_strong(&t->state, &state, RQCI_TXN_ABANDONED))
+    if (t && !rqci_txn_let_go(t))
         rqci_txn_delete(t);
 }
 

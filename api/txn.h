@@ -28,6 +28,7 @@ struct rqc_txn {
 
 void rqci_txn_empty(rqc_txn *t);  // forgets its writes and its key
 void rqci_txn_delete(rqc_txn *t); // frees it, whatever its state
+bool rqci_txn_let_go(rqc_txn *t); // false when it is not in flight: it is the caller's to free
 // RQC_INVALID, with the detail untouched, while it is in flight.
 rqc_err rqci_txn_mine(rqc_txn *t);
 

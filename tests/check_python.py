@@ -14,6 +14,7 @@ import cli
 import cli_data as d
 import python_module
 import tap
+from python_module import fails, open_db
 
 reqcast = python_module.load()
 Code = reqcast.Code
@@ -26,20 +27,6 @@ def plain(record):
         value = str(value) if isinstance(value, reqcast.Id) else value
         out[column] = d.encoded(value) if isinstance(value, bytes) else value
     return out
-
-
-def fails(code, name: str, function, /, *args, needle="", **more) -> None:
-    try:
-        function(*args, **more)
-        tap.ok(False, f"{name}: {code.name}")
-    except reqcast.Error as e:
-        good = e.code == code and e.text and needle in e.text and code.name in str(e)
-        if not tap.ok(good, f"{name}: {code.name}"):
-            tap.note(f"{e.code!r} {e.text}")
-
-
-def open_db(c: cli.Cli, **options):
-    return reqcast.open(c.db, view_dir=c.view, **options)
 
 
 # ---- Reads, compared with SQLite -----------------------------------------------------------------

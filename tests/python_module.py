@@ -67,3 +67,18 @@ def load():
     sys.path.insert(0, str(FOLDER))
     import reqcast
     return reqcast
+
+
+def open_db(c: cli.Cli, **options):
+    return sys.modules["reqcast"].open(c.db, view_dir=c.view, **options)
+
+
+def fails(code, name: str, function, /, *args, needle="", **more) -> None:
+    """The call raises Error with this code, and a text that holds the needle."""
+    try:
+        function(*args, **more)
+        tap.ok(False, f"{name}: {code.name}")
+    except sys.modules["reqcast"].Error as e:
+        good = e.code == code and e.text and needle in e.text and code.name in str(e)
+        if not tap.ok(good, f"{name}: {code.name}"):
+            tap.note(f"{e.code!r} {e.text}")

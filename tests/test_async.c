@@ -180,6 +180,40 @@ static void test_many(void)
     rqc_close(db);
 }
 
+// A transaction that is let go leaves nothing behind, whoever fetches completions or does not.
+static void test_let_go(void)
+{
+    rqc_db *db = sdb_open();
+    rqc_txn *a = one(db, 1), *b = one(db, 2), *last = one(db, 3);
+    rqc_completion c;
+    int fd = -1;
+    if (rqc_completions_fd(db, &fd, NULL) != RQC_OK || rqc_commit_async(a, NULL, NULL) != RQC_OK ||
+        rqc_commit_async(b, NULL, NULL) != RQC_OK || rqc_commit(last, NULL) != RQC_OK)
+        bail("async");
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    rqc_txn_free(a);
+    is(poll(&p, 1, 0), 1, "one of two that are completed is let go: the other is there");
+    ok(rqc_completions_next(db, &c) == RQC_OK && c.txn == b, "it is fetched");
+    is(poll(&p, 1, 0), 0, "then the descriptor is quiet");
+    if (rqc_commit_async(b, NULL, NULL) != RQC_OK || rqc_commit(last, NULL) != RQC_OK)
+        bail("async");
+    rqc_txn_free(b);
+    is(poll(&p, 1, 0), 0, "so it is when the only one is let go");
+    uint32_t busy = 0;
+    for (uint32_t i = 0; i < RQC_IN_FLIGHT_MAX + 100 && busy < 5000; i++) {
+        rqc_txn *t = sdb_txn(db);
+        while (rqc_commit_async(t, NULL, NULL) == RQC_BUSY && busy++ < 5000)
+            sdb_pause_ms(1);
+        rqc_txn_free(t);
+    }
+    ok(busy < 5000, "any number is let go");
+    is(rqc_commit(last, NULL), RQC_OK, "a commit behind them");
+    is(atomic_load(&db->completions.in_flight), 0, "none is in flight");
+    is(poll(&p, 1, 0), 0, "and none is told");
+    rqc_txn_free(last);
+    rqc_close(db);
+}
+
 // ---- Closing ----
 
 static void test_close(void)
@@ -292,6 +326,7 @@ int main(void)
     test_callbacks();
     test_queue();
     test_many();
+    test_let_go();
     test_close();
     test_threads();
     sdb_end();

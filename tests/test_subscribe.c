@@ -10,6 +10,7 @@
 
 #include <dirent.h>
 #include <poll.h>
+#include <signal.h>
 
 static char db_path[FIX_PATH], ask_path[FIX_PATH], url[FIX_PATH + 8];
 static pid_t sidecar;
@@ -273,6 +274,37 @@ static void check_liar(void)
     close(listener);
 }
 
+static _Atomic int blocked = -1;
+
+static void look_at_mask(void *ctx, const rqc_event *e)
+{
+    sigset_t mask;
+    (void)ctx;
+    (void)e;
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    atomic_store(&blocked, sigismember(&mask, SIGTERM) == 1 && sigismember(&mask, SIGUSR1) == 1);
+}
+
+// A handler of the application's must not run on a thread that it does not know of, and what waits
+// on its own threads must be woken.
+static void check_signals(void)
+{
+    char where[FIX_PATH + 8];
+    rqc_sub_options o = RQC_SUB_OPTIONS_INIT;
+    rqc_sub *s;
+    o.event = look_at_mask;
+    snprintf(where, sizeof where, "ipc://%.80s/nobody", fix_dir);
+    if (rqc_subscribe(where, &o, &s, NULL) != RQC_OK)
+        bail("no subscriber");
+    for (int i = 0; i < 1000 && atomic_load(&blocked) < 0; i++)
+        pause_ms(10);
+    rqc_unsubscribe(s);
+    is(atomic_load(&blocked), 1, "the application's signals are not for a subscriber's thread");
+    sigset_t mask;
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    ok(!sigismember(&mask, SIGTERM), "the caller's mask is as it was");
+}
+
 int main(void)
 {
     if (!getenv("REQCASTD"))
@@ -290,6 +322,7 @@ int main(void)
     check_slow(db);
     check_reset();
     check_liar();
+    check_signals();
     rqc_close(db);
     const int status = sidecar_end(&sidecar, SIGTERM);
     ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the sidecar ends cleanly");

@@ -9,6 +9,10 @@ from ctypes import (CFUNCTYPE, POINTER, Structure, c_char, c_char_p, c_int, c_in
 LOG = CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 PROGRESS = CFUNCTYPE(None, c_void_p, c_char_p, c_uint64, c_uint64)
 DIFFERENCE = CFUNCTYPE(None, c_void_p, c_void_p)
+FAULT = CFUNCTYPE(None, c_void_p, c_char_p)
+PART = CFUNCTYPE(None, c_void_p, c_void_p)
+COMPLETED = CFUNCTYPE(None, c_void_p)
+EVENT = CFUNCTYPE(None, c_void_p, c_void_p)
 ID = c_uint8 * 16
 
 
@@ -110,6 +114,67 @@ class CVerified(Structure):
                 ("position", CPosition)]
 
 
+class CCompletion(Structure):
+    _c_ = "rqc_completion"
+    _fields_ = [("txn", c_void_p), ("ctx", c_void_p), ("code", c_int), ("result", CResult)]
+
+
+class CRun(Structure):
+    _c_ = "rqc_run"
+    _fields_ = [("size", c_size_t), ("version_name", c_char_p), ("description", c_char_p),
+                ("created_by", c_char_p), ("at", c_int64), ("response", c_void_p),
+                ("headers", c_void_p), ("nheaders", c_size_t), ("asserts", c_void_p),
+                ("nasserts", c_size_t)]
+
+
+class CPruneOptions(Structure):
+    _c_ = "rqc_prune_options"
+    _fields_ = [("size", c_size_t), ("keep", c_int64), ("older_than_s", c_int64)]
+
+
+class CPruned(Structure):
+    _c_ = "rqc_pruned"
+    _fields_ = [("snapshots", c_uint64), ("versions", c_uint64), ("deleted", c_uint64),
+                ("position", CPosition)]
+
+
+class CPart(Structure):
+    _c_ = "rqc_part"
+    _fields_ = [("kind", c_char_p), ("name", c_char_p), ("table", c_char_p), ("there", c_int)]
+
+
+class CCopied(Structure):
+    _c_ = "rqc_copied"
+    _fields_ = [("position", CPosition), ("bytes", c_uint64), ("kept", c_char * 4096)]
+
+
+class CPlace(Structure):
+    _c_ = "rqc_place"
+    _fields_ = [("store_id", ID), ("term", c_uint32), ("cursor", CCursor)]
+
+
+class CEvent(Structure):
+    _c_ = "rqc_event"
+    _fields_ = [("kind", c_int), ("more", c_int), ("reason", c_int), ("text", c_char_p),
+                ("place", CPlace), ("head", c_uint64), ("items", POINTER(CChange)),
+                ("n", c_size_t), ("records", c_uint64), ("digest", ID)]
+
+
+class CSubOptions(Structure):
+    _c_ = "rqc_sub_options"
+    _fields_ = [("size", c_size_t), ("workspace", c_char_p), ("since", CPlace), ("from_now", c_int),
+                ("bookmarks", c_int), ("digest", c_int), ("event", EVENT), ("ctx", c_void_p)]
+
+
+class CSubStats(Structure):
+    _c_ = "rqc_sub_stats"
+    _fields_ = [("size", c_size_t), ("frames", c_uint64), ("changes", c_uint64),
+                ("bookmarks", c_uint64), ("gaps", c_uint64), ("duplicates", c_uint64),
+                ("damaged", c_uint64), ("pages", c_uint64), ("connects", c_uint64),
+                ("resets", c_uint64), ("compared", c_uint64), ("different", c_uint64),
+                ("mends", c_uint64), ("buckets", c_uint64)]
+
+
 class CStats(Structure):
     _c_ = "rqc_stats"
     _fields_ = [("size", c_size_t), ("position", CPosition), ("head", c_uint64),
@@ -125,14 +190,12 @@ _P, _N, _I64, _U32 = c_void_p, c_size_t, c_int64, c_uint32
 FUNCTIONS = {
     "rqc_err_text": (c_char_p, c_int),
     "rqc_record_entity": (c_int, _P),
-    "rqc_record_id": (_P, _P),
     "rqc_record_seq": (c_uint64, _P),
     "rqc_record_updated": (_I64, _P),
     "rqc_field": (CValue, _P, c_int),
     "rqc_entity_name": (c_char_p, c_int),
     "rqc_entity_number": (c_int, c_char_p),
     "rqc_field_name": (c_char_p, c_int, c_int),
-    "rqc_field_number": (c_int, c_int, c_char_p),
     "rqc_id_new": (c_int, _P),
     "rqc_id_format": (None, _P, _P),
     "rqc_id_parse": (c_int, c_char_p, _P),
@@ -175,6 +238,29 @@ FUNCTIONS = {
     "rqc_patch": (c_int, _P, c_int, _P, _P, c_uint64),
     "rqc_delete": (c_int, _P, c_int, _P, c_uint64),
     "rqc_commit": (c_int, _P, _P),
+    "rqc_position_now": (CPosition, _P),
+    "rqc_wait": (c_int, _P, _P, _U32, _P, _P),
+    "rqc_watch_new": (c_int, _P, _P, _P),
+    "rqc_watch_free": (None, _P),
+    "rqc_watch_fd": (c_int, _P),
+    "rqc_watch_clear": (CPosition, _P),
+    "rqc_txn_key": (c_int, _P, c_char_p, _N),
+    "rqc_commit_async": (c_int, _P, COMPLETED, _P),
+    "rqc_completions_next": (c_int, _P, _P),
+    "rqc_completions_fd": (c_int, _P, _P, _P),
+    "rqc_snapshot": (c_int, _P, _P, _P, _P, _P, _P),
+    "rqc_prune": (c_int, _P, _P, _P, _P, _P),
+    "rqc_capture_plan": (c_int, c_char_p, PART, _P, _P),
+    "rqc_capture_remove": (c_int, c_char_p, PART, _P, _P),
+    "rqc_backup": (c_int, _P, c_char_p, c_int, PROGRESS, _P, _P, _P),
+    "rqc_restore": (c_int, c_char_p, c_char_p, PROGRESS, _P, _P, _P),
+    "rqc_integrity": (c_int, _P, c_int, FAULT, _P, _P, _P),
+    "rqc_subscribe": (c_int, c_char_p, _P, _P, _P),
+    "rqc_unsubscribe": (None, _P),
+    "rqc_sub_next": (c_int, _P, c_int, _P),
+    "rqc_sub_fd": (c_int, _P),
+    "rqc_sub_stats_read": (c_int, _P, _P),
+    "rqc_sidecar_url": (c_int, c_char_p, _P, _P),
     "rqc_verify": (c_int, _P, c_int, DIFFERENCE, _P, _P, _P),
     "rqc_stats_read": (c_int, _P, _P, _P),
 }

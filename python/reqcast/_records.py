@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from ctypes import byref, c_void_p
 from typing import NamedTuple, Optional
 
-from reqcast._abi import CItem, CList, CResolved, lib
+from reqcast._abi import CChange, CItem, CList, CResolved, lib
 from reqcast._values import Entity, Error, Id, Position, entity_of, read_value
 
 ORIGINS = ("base", "override", "addition")  # rqc_origin
@@ -161,6 +161,12 @@ class Change(NamedTuple):
     record: Optional[Record]  # None for a delete
 
 
+def change_of(session, c: CChange) -> Change:
+    return Change("upsert" if c.op == 1 else "delete", entity_of(c.entity).name,
+                  Id(ctypes.string_at(c.id, 16)), c.seq,
+                  Record(session, c.record) if c.record else None)
+
+
 class Changes(list):
     """Changes; `next` is where to go on, and may be stored. `up_to_date`: nothing is behind it."""
     next: str = ""
@@ -189,6 +195,7 @@ class Result(NamedTuple):
     skipped: int
     deleted: int
     visible: bool
+    replayed: bool  # the rest is what a commit with the same key returned before
 
 
 class Difference(NamedTuple):
@@ -202,3 +209,29 @@ class Verified(NamedTuple):
     differences: list
     digest: str
     position: Position
+
+
+class Integrity(NamedTuple):
+    faults: list  # what SQLite says of each, at most 100
+    count: int
+
+
+class Pruned(NamedTuple):
+    snapshots: int  # of runs that were removed
+    versions: int  # that named them
+    deleted: int  # rows in all: these, children, responses
+    position: Position
+
+
+class Copied(NamedTuple):
+    position: Position
+    bytes: int
+    kept: Optional[str]  # restore: where the file that was replaced is now
+
+
+class Part(NamedTuple):
+    """Something that open() adds to a database that an application made."""
+    kind: str  # table, trigger or setting
+    name: str
+    table: Optional[str]  # of a trigger
+    there: bool  # it is there already

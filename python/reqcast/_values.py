@@ -205,6 +205,20 @@ class Entity:
         return self.columns[column]
 
 
+def fill_row(e: Entity, row, columns: dict) -> list:
+    """Sets columns of a row; gives what must live as long as it."""
+    kept = []
+    for column, value in columns.items():
+        try:
+            field = e.field(column)
+        except KeyError as error:
+            raise Error(Code.INVALID, error.args[0]) from None
+        if field == 0:
+            raise Error(Code.INVALID, f"{e.name}: the id is no column to be set")
+        kept.append(set_value(row[field], value, f"{e.name}.{column}"))
+    return kept
+
+
 entity_of = functools.lru_cache(maxsize=None)(Entity)
 
 
