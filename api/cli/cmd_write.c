@@ -342,7 +342,7 @@ const cli_command cli_write_commands[] = {
      "are; "
      "deletions among them are passed over.\n\n"
      "Example: reqcast put < records.jsonl"
-     "\n         reqcast --json changes shop | reqcast --db copy.db put",
+     "\n         reqcast --json changes shop --large | reqcast --db copy.db put",
      NULL, 0, 0, put},
     {"patch", "ENTITY ID FIELD=VALUE... [--unset FIELD] [--if-seq N]",
      "change fields of a record\n\n"

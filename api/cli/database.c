@@ -174,6 +174,8 @@ void cli_close(cli *c)
     c->read = NULL;
     rqc_close(c->db);
     c->db = NULL;
+    free(c->whole);
+    c->whole = NULL;
 }
 
 int cli_parse_id(cli *c, const char *text, uint8_t ret_id[16])
@@ -219,6 +221,24 @@ int cli_parse_entity(cli *c, const char *text, rqc_entity *ret_entity)
     }
     *ret_entity = (rqc_entity)number;
     return CLI_OK;
+}
+
+int cli_parse_field(cli *c, const char *what, rqc_entity entity, const char *text, int *ret_field)
+{
+    rqci_buf names = {0};
+    *ret_field = rqc_field_number(entity, text);
+    if (*ret_field >= 0)
+        return CLI_OK;
+    for (int f = 0; rqc_field_name(entity, f); f++) {
+        const char *name = rqc_field_name(entity, f);
+        (void)rqci_buf_add(&names, " ", 1);
+        (void)rqci_buf_add(&names, name, strlen(name));
+    }
+    const int status =
+        cli_usage(c, "%s: %s has no field %s; there are:%.*s", what, rqc_entity_name(entity),
+                  cli_shown(text), (int)names.len, (const char *)names.data);
+    rqci_buf_free(&names);
+    return status;
 }
 
 int cli_parse_int(cli *c, const char *what, const char *text, int64_t least, int64_t most,
