@@ -45,17 +45,54 @@ def check_usage(c: cli.Cli) -> None:
     tap.ok(r.status == 2 and c.is_one_line(r), "too many options")
 
 
+def check_values(c: cli.Cli) -> None:
+    """Values that cannot be: 2, whatever the option, before a database is looked for."""
+    head = c.head()
+    number, position = ("x", "1.5", "1e3", " 1", "9" * 20), ("x", "-1", "1@2:3", "9" * 20)
+    for bads, *command in (
+            (number, "page", "shop", "--until"), (number, "count", "shop", "--until"),
+            (number + ("0", "100001"), "page", "shop", "--limit"), (("x", "5"), "page", "shop", "--cursor"),
+            (number + ("0", "-5"), "changes", "shop", "--limit"), (position, "changes", "shop", "--since"),
+            (number, "updates", "shop", "--since"), (number, "updates", "shop", "--since=0", "--until"),
+            (number, "batch", d.BASES[0], "--until"), (number, "deltas", d.BASES[0], "--since"),
+            (number, "children", "http_header", d.BASES[0], "--until"),
+            (number, "chain", d.BASES[0], "--until"), (("x", "0" * 31), "resolve", d.BASES[0], "--delta"),
+            (number, "metrics", "shop", "--since"), (number, "activity", "shop", "--since"),
+            (number + ("-1",), "prune", "shop", "--keep"), (number + ("46297",), "prune", "shop", "--older"),
+            (position + ("0",), "patch", "http", d.BASES[0], "name=x", "--if-seq"),
+            (("x", "nosuch"), "patch", "http", d.BASES[0], "--unset"),
+            (("x",), "get", "http", d.BASES[0], "--field"),
+            (position, "watch", "shop", "--since"), (number + ("0",), "watch", "--all", "--count"),
+            (("x", "http://h:1", "ipc://", "tcp://h"), "watch", "--all", "--url"),
+            (("x", "HAR"), "import", SHOP_HAR, "--format"), (("x",), "import", SHOP_HAR, "--edited")):
+        for bad in ("", *bads):
+            r = c.run("--json", "--db", "nosuch.db", *command, bad)
+            option = command[-1]
+            good = r.status == 2 and c.is_one_line(r) and r.out == b"" and option in r.errors
+            if not tap.ok(good and (bad or "''") in r.errors, f"{command[0]} {option} {bad}: status 2"):
+                r.explain()
+    for option, *command in (("--method", "page", "shop", "--method="), ("-w", "import", "-w", ""),
+                             ("--method", "updates", "shop", "--since=0", "--method="),
+                             ("--create", "workspaces", "--create="), ("--db", "--db", "", "stats"),
+                             ("FILE", "backup", ""), ("FILE", "restore", ""), ("FILE", "import", "")):
+        c.fails(2, option, *command, *([SHOP_HAR] if "-w" in command else []))
+    c.fails(2, ["nosuch", "http", "url"], "patch", "http", d.BASES[0], "nosuch=1")
+    c.fails(2, "the id", "patch", "http", d.BASES[0], f"id={d.BASES[1]}")
+    c.fails(2, "not an id", "watch", "shop", "--url", "tcp://127.0.0.1:1")
+    tap.ok(c.head() == head and not (c.folder / "nosuch.db").exists(), "and nothing was written")
+
+
 def check_input(c: cli.Cli) -> None:
     for bad in ("x", "", d.SHOP[:25], d.SHOP + "0", "Z" * 26, "U" * 26, "é" * 13, "0" * 31):
         for args in (["get", "http"], ["resolve"], ["chain"], ["batch"], ["deltas"],
                      ["children", "http_header"], ["delete", "http"]):
             r = c.run("--json", *args, bad)
-            good = r.status == 3 and c.is_one_line(r) and r.out == b"" and "not an id" in r.errors
+            good = r.status == 2 and c.is_one_line(r) and r.out == b"" and "not an id" in r.errors
             if not tap.ok(good, f"{args} of an id that is none: {bad}"):
                 r.explain()
     for bad in ("5", "x.y", "5." + d.SHOP[:25], "." + d.SHOP, "", "5." + d.SHOP + "x",
                 " 5." + d.SHOP, "+5." + d.SHOP, f"{2 ** 63}." + d.SHOP, f"{-2 ** 63 - 1}." + d.SHOP):
-        c.fails(3, "--cursor", "page", "shop", "--cursor", bad)
+        c.fails(2, ["--cursor", bad or "''"], "page", "shop", "--cursor", bad)
     c.fails(1, "nosuch", "page", "nosuch")
     for command in ("count", "changes", "metrics", "activity"):
         c.fails(1, ["nosuch", "reqcast workspaces"], command, "nosuch")
@@ -95,7 +132,6 @@ def check_files(c: cli.Cli) -> None:
     tap.ok(p.returncode == 0 and b'"requests":17,' in out, "import from a FIFO")
     for path in (fifo, folder, "/dev/null"):
         c.fails(3, ["not a regular file"], "--db", path, "stats")
-    c.fails(3, "", "--db", "", "stats")
     c.fails(3, "nosuch.har", "--db", "nosuch.db", "import", SHOP_HAR, missing)
     c.fails(1, ["nosuch.db", "reqcast init", "--db"], "--db", "nosuch.db", "stats")
     for command in (["init"], ["import", SHOP_HAR], ["workspaces", "--create", "x"]):
@@ -242,6 +278,7 @@ def main() -> None:
     with cli.database() as c:
         c.put(d.records())
         check_usage(c)
+        check_values(c)
         check_input(c)
         check_files(c)
         check_output(c)

@@ -128,7 +128,7 @@ def check_workspaces(c: cli.Cli) -> None:
     c.fails(3, "2 workspaces", "import", "-w", "twin", SHOP_HAR)
     c.fails(1, cli.ulid(cli.fake_id(1, 99)), "import", "-w", cli.ulid(cli.fake_id(1, 99)),
             SHOP_HAR)
-    c.fails(2, "empty", "import", "-w", "", SHOP_HAR)
+    c.fails(2, "''", "import", "-w", "", SHOP_HAR)
     c.fails(3, "nothing was written", "import", "-w", "\udcff", SHOP_HAR)
     tap.equal(c.head(), before, "refused imports wrote nothing")
 

@@ -129,13 +129,18 @@ void cli_close(cli *c);
 // An id or a unique name. *ret_name_free: no workspace is meant, and the text may name a new one;
 // only looked at when not NULL.
 int cli_find_workspace(cli *c, const char *text, uint8_t ret_id[16], bool *ret_name_free);
-int cli_parse_id(cli *c, const char *text, uint8_t ret_id[16]);
+// `what` names the option, NULL for a word. Mistakes in what is parsed are mistakes of usage.
+int cli_parse_id(cli *c, const char *what, const char *text, uint8_t ret_id[16]);
 int cli_parse_ids(cli *c, const cli_args *a, size_t from, uint8_t (**ret_ids)[16], size_t *ret_n);
 int cli_parse_entity(cli *c, const char *text, rqc_entity *ret_entity);
 int cli_parse_field(cli *c, const char *what, rqc_entity entity, const char *text, int *ret_field);
-// A whole number in a range; `what` names the option.
+// A whole number in a range.
 int cli_parse_int(cli *c, const char *what, const char *text, int64_t least, int64_t most,
                   int64_t *ret_number);
+// What --method asks for; NULL: any.
+int cli_parse_method(cli *c, const cli_args *a, int option, const char **ret_method);
+// The name of a file.
+int cli_parse_file(cli *c, const char *what, const char *text);
 
 // ---- Large values (whole.c) ----
 

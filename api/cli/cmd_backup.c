@@ -15,7 +15,9 @@ static const cli_option backup_options[] = {{"force", 'f', NULL}, {NULL, 0, NULL
 
 static int backup(cli *c, const cli_args *a)
 {
-    const int status = cli_open(c, CLI_READ);
+    int status = cli_parse_file(c, "FILE", a->words[0]);
+    if (status == CLI_OK)
+        status = cli_open(c, CLI_READ);
     rqc_copied made;
     rqc_error e;
     if (status != CLI_OK)
@@ -40,11 +42,14 @@ static int restore(cli *c, const cli_args *a)
 {
     rqc_copied made;
     rqc_error e;
+    int status = cli_parse_file(c, "FILE", a->words[0]);
+    if (status != CLI_OK)
+        return status;
     const rqc_err rc = rqc_restore(c->db_path, a->words[0], show, c, &made, &e);
     if (rc != RQC_OK)
         return cli_fail(c, rc, "%s; %s is as it was", e.text, c->db_path);
     // The new term begins, and its view is built, here and now.
-    int status = cli_open(c, CLI_WRITE);
+    status = cli_open(c, CLI_WRITE);
     if (status == CLI_OK)
         status = cli_begin(c);
     if (status != CLI_OK)

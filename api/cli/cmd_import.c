@@ -246,7 +246,9 @@ static int import_all(importing *m, const cli_args *a)
 static int check_files(cli *c, const cli_args *a)
 {
     for (size_t i = 0; i < a->n; i++)
-        if (strcmp(a->words[i], "-") != 0 && access(a->words[i], R_OK) != 0)
+        if (cli_parse_file(c, "FILE", a->words[i]) != CLI_OK)
+            return CLI_USAGE;
+        else if (strcmp(a->words[i], "-") != 0 && access(a->words[i], R_OK) != 0)
             return cli_fail(c, RQC_INVALID, "%s: %s; nothing was written", a->words[i],
                             strerror(errno));
     return CLI_OK;
@@ -260,18 +262,19 @@ static int read_options(cli *c, const cli_args *a, importing *m)
     const char *workspace = cli_value(a, OPTION_WORKSPACE);
     const char *format = cli_value(a, OPTION_FORMAT), *edited = cli_value(a, OPTION_EDITED);
     if (workspace && !*workspace)
-        return cli_usage(c, "-w needs the name or id of a workspace, not an empty one");
+        return cli_usage(c, "-w: '' is no name of a workspace");
     if (format) {
         m->format = rqci_import_format_named(format);
         if (m->format == RQCI_IMPORT_UNKNOWN)
-            return cli_usage(c, "--format is har, postman or curl, not %s", format);
+            return cli_usage(c, "--format: %s is none of har, postman, curl", cli_shown(format));
     }
     for (size_t i = 0; edited && i < sizeof choices / sizeof *choices; i++)
         if (strcmp(edited, choices[i]) == 0) {
             m->edited = (rqci_edited)i;
             return CLI_OK;
         }
-    return edited ? cli_usage(c, "--edited is keep, replace or copy, not %s", edited) : CLI_OK;
+    return edited ? cli_usage(c, "--edited: %s is none of keep, replace, copy", cli_shown(edited))
+                  : CLI_OK;
 }
 
 static int import(cli *c, const cli_args *a)

@@ -66,14 +66,17 @@ static int page(cli *c, const cli_args *a)
     int64_t until, limit = 50;
     rqc_page_cursor cursor = RQC_PAGE_CURSOR_INIT;
     char next[CLI_PAGE_CURSOR_TEXT];
+    const char *method;
     c->large = cli_has(a, PAGE_LARGE);
     int status = parse_until(c, a, PAGE_UNTIL, &until);
     if (status == CLI_OK && cli_has(a, PAGE_LIMIT))
         status = cli_parse_int(c, "--limit", cli_value(a, PAGE_LIMIT), 1, RQC_PAGE_MAX, &limit);
     if (status == CLI_OK && cli_has(a, PAGE_CURSOR) &&
         cli_page_cursor_parse(cli_value(a, PAGE_CURSOR), &cursor) != RQC_OK)
-        status = cli_fail(c, RQC_INVALID, "--cursor: %s is not what a page gave as next",
-                          cli_value(a, PAGE_CURSOR));
+        status = cli_usage(c, "--cursor: %s is not what a page gave as next",
+                           cli_shown(cli_value(a, PAGE_CURSOR)));
+    if (status == CLI_OK)
+        status = cli_parse_method(c, a, PAGE_METHOD, &method);
     if (status == CLI_OK)
         status = cli_begin(c);
     if (status == CLI_OK)
@@ -81,8 +84,7 @@ static int page(cli *c, const cli_args *a)
     if (status != CLI_OK)
         return status;
     rqc_list list = RQC_LIST_INIT;
-    const rqc_err rc = rqc_page(c->read, workspace, until, cli_value(a, PAGE_METHOD),
-                                (uint32_t)limit, &cursor, &list);
+    const rqc_err rc = rqc_page(c->read, workspace, until, method, (uint32_t)limit, &cursor, &list);
     if (rc != RQC_OK)
         return cli_read_failed(c, rc, "page");
     cli_page_cursor_format(&cursor, next);
@@ -134,20 +136,22 @@ static int count(cli *c, const cli_args *a)
 
 // ---- Changes ------------------------------------------------------------------------------------
 
+// Before there is a session only its form is looked at.
 static int parse_cursor(cli *c, const char *text, rqc_cursor *ret)
 {
-    const rqc_position here = rqc_read_position(c->read);
+    const rqc_position nowhere = {.term = 0}, here = c->read ? rqc_read_position(c->read) : nowhere;
     const rqc_err rc = cli_changes_cursor_parse(text, &here, ret);
+    if (rc == RQC_EPOCH_CHANGED && !c->read)
+        return CLI_OK;
     if (rc == RQC_EPOCH_CHANGED)
         return cli_fail(
             c, rc,
             "--since: %s belongs to another history of the database; start over with --since 0",
             text);
     if (rc != RQC_OK)
-        return cli_fail(
-            c, rc,
-            "--since: %s is no position (SEQ, TERM@STOREID:SEQ, or what changes gave as next)",
-            text);
+        return cli_usage(
+            c, "--since: %s is no position (SEQ, TERM@STOREID:SEQ, or what changes gave as next)",
+            cli_shown(text));
     return CLI_OK;
 }
 
@@ -222,6 +226,8 @@ static int changes(cli *c, const cli_args *a)
     c->large = cli_has(a, CHANGES_LARGE);
     if (cli_has(a, CHANGES_LIMIT))
         status = cli_parse_int(c, "--limit", cli_value(a, CHANGES_LIMIT), 1, INT64_MAX, &limit);
+    if (status == CLI_OK && cli_has(a, CHANGES_SINCE))
+        status = parse_cursor(c, cli_value(a, CHANGES_SINCE), &cursor);
     if (status == CLI_OK)
         status = cli_begin(c);
     if (status == CLI_OK && cli_has(a, CHANGES_SINCE))

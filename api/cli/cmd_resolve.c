@@ -199,9 +199,9 @@ static int resolve(cli *c, const cli_args *a)
     uint8_t base[16], delta[16];
     const bool has_delta = cli_has(a, RESOLVE_DELTA);
     c->large = cli_has(a, RESOLVE_LARGE);
-    int status = cli_parse_id(c, a->words[0], base);
+    int status = cli_parse_id(c, NULL, a->words[0], base);
     if (status == CLI_OK && has_delta)
-        status = cli_parse_id(c, cli_value(a, RESOLVE_DELTA), delta);
+        status = cli_parse_id(c, "--delta", cli_value(a, RESOLVE_DELTA), delta);
     if (status == CLI_OK)
         status = cli_begin(c);
     if (status != CLI_OK)
@@ -258,7 +258,7 @@ static int chain(cli *c, const cli_args *a)
     uint8_t base[16];
     int64_t until = RQC_ANY_TIME;
     c->large = cli_has(a, CHAIN_LARGE);
-    int status = cli_parse_id(c, a->words[0], base);
+    int status = cli_parse_id(c, NULL, a->words[0], base);
     if (status == CLI_OK && cli_has(a, CHAIN_UNTIL))
         status =
             cli_parse_int(c, "--until", cli_value(a, CHAIN_UNTIL), INT64_MIN, INT64_MAX, &until);

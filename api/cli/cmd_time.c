@@ -40,12 +40,15 @@ static int updates(cli *c, const cli_args *a)
 {
     uint8_t workspace[16];
     int64_t since, until;
+    const char *method;
     if (!cli_has(a, TIME_SINCE))
         return cli_usage(c, "updates needs --since T");
     c->large = cli_has(a, TIME_LARGE);
     int status = parse_time(c, a, TIME_SINCE, "--since", 0, &since);
     if (status == CLI_OK)
         status = parse_time(c, a, TIME_UNTIL, "--until", RQC_ANY_TIME, &until);
+    if (status == CLI_OK)
+        status = cli_parse_method(c, a, TIME_METHOD, &method);
     if (status == CLI_OK)
         status = cli_begin(c);
     if (status == CLI_OK)
@@ -57,8 +60,7 @@ static int updates(cli *c, const cli_args *a)
     rqc_err rc = RQC_OK;
     bool any = false;
     while (rc == RQC_OK && cursor.state != 2 && !ferror(stdout) && c->unread == CLI_OK) {
-        rc = rqc_updates(c->read, workspace, since, until, cli_value(a, TIME_METHOD), PAGE, &cursor,
-                         &list);
+        rc = rqc_updates(c->read, workspace, since, until, method, PAGE, &cursor, &list);
         if (rc == RQC_OK && list.n > 0)
             show(c, &list);
         any = any || list.n > 0;

@@ -178,12 +178,12 @@ void cli_close(cli *c)
     c->whole = NULL;
 }
 
-int cli_parse_id(cli *c, const char *text, uint8_t ret_id[16])
+int cli_parse_id(cli *c, const char *what, const char *text, uint8_t ret_id[16])
 {
     if (rqc_id_parse(text, ret_id) == RQC_OK)
         return CLI_OK;
-    return cli_fail(c, RQC_INVALID, "%s: not an id; ids are 26 characters (ULID) or 32 hex digits",
-                    text);
+    return cli_usage(c, "%s%s%s: not an id; ids are 26 characters (ULID) or 32 hex digits",
+                     what ? what : "", what ? ": " : "", cli_shown(text));
 }
 
 int cli_parse_ids(cli *c, const cli_args *a, size_t from, uint8_t (**ret_ids)[16], size_t *ret_n)
@@ -193,7 +193,7 @@ int cli_parse_ids(cli *c, const cli_args *a, size_t from, uint8_t (**ret_ids)[16
     if (!ids)
         return cli_fail(c, RQC_NO_MEMORY, "out of memory");
     for (size_t i = 0; i < n; i++) {
-        const int status = cli_parse_id(c, a->words[from + i], ids[i]);
+        const int status = cli_parse_id(c, NULL, a->words[from + i], ids[i]);
         if (status != CLI_OK) {
             free(ids);
             return status;
@@ -214,8 +214,8 @@ int cli_parse_entity(cli *c, const char *text, rqc_entity *ret_entity)
             (void)rqci_buf_add(&names, " ", 1);
             (void)rqci_buf_add(&names, name, strlen(name));
         }
-        const int status = cli_usage(c, "no entity %s; there are:%.*s", text, (int)names.len,
-                                     (const char *)names.data);
+        const int status = cli_usage(c, "no entity %s; there are:%.*s", cli_shown(text),
+                                     (int)names.len, (const char *)names.data);
         rqci_buf_free(&names);
         return status;
     }
@@ -249,10 +249,23 @@ int cli_parse_int(cli *c, const char *what, const char *text, int64_t least, int
     const long long n = strtoll(text, &end, 10);
     const bool digits = (text[0] >= '0' && text[0] <= '9') || text[0] == '-' || text[0] == '+';
     if (errno != 0 || *end != 0 || end == text || !digits || n < least || n > most)
-        return cli_usage(c, "%s: %s is not a whole number from %lld to %lld", what, text,
+        return cli_usage(c, "%s: %s is not a whole number from %lld to %lld", what, cli_shown(text),
                          (long long)least, (long long)most);
     *ret_number = n;
     return CLI_OK;
+}
+
+int cli_parse_method(cli *c, const cli_args *a, int option, const char **ret_method)
+{
+    *ret_method = cli_value(a, option);
+    return *ret_method && !**ret_method
+               ? cli_usage(c, "--method: '' is no method; leave it out for all of them")
+               : CLI_OK;
+}
+
+int cli_parse_file(cli *c, const char *what, const char *text)
+{
+    return *text ? CLI_OK : cli_usage(c, "%s: '' names no file", what);
 }
 
 static bool has_name(const rqc_record *w, const char *name)
@@ -311,9 +324,9 @@ int cli_find_workspace(cli *c, const char *text, uint8_t ret_id[16], bool *ret_n
     else if (n == 0 && ret_name_free && !is_id)
         *ret_name_free = true;
     else if (n == 0)
-        status =
-            cli_fail(c, RQC_NOT_FOUND,
-                     "%s: no workspace has this name or id; reqcast workspaces lists them", text);
+        status = cli_fail(c, RQC_NOT_FOUND,
+                          "%s: no workspace has this name or id; reqcast workspaces lists them",
+                          cli_shown(text));
     rqc_list_free(&all);
     return status;
 }

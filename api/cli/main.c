@@ -181,6 +181,8 @@ static int parse(cli *c, int argc, char **argv, parsed *p)
         case CLI_ARG_UNWANTED: return cli_usage(c, "option %s takes no value", a.text);
         case CLI_ARG_COMMON:
             c->db_path = a.option == COMMON_DB ? a.value : c->db_path;
+            if (a.option == COMMON_DB && cli_parse_file(c, "--db", a.value) != CLI_OK)
+                return CLI_USAGE;
             c->json = c->json || a.option == COMMON_JSON;
             c->verbose = c->verbose || a.option == COMMON_VERBOSE;
             p->help = p->help || a.option == COMMON_HELP;
