@@ -243,6 +243,81 @@ def check_storage(c: cli.Cli) -> None:
         r.explain()
 
 
+NOBODY = 65534
+
+
+def as_nobody(c: cli.Cli, *args, **env) -> cli.Result:
+    command = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", c.program,
+               *map(str, args)]
+    p = subprocess.run(command, cwd=c.folder, env=dict(c.env, **env), capture_output=True, timeout=120)
+    return cli.Result(args, p.returncode, p.stdout, p.stderr)
+
+
+def seen(folder):
+    return sorted((str(p.relative_to(folder)), p.stat().st_mode, p.stat().st_size)
+                  for p in folder.rglob("*"))
+
+
+def check_permissions() -> None:
+    """What may not be read or written: status 5, the path, what to do; and nothing is changed."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        tap.skip("permissions need root and setpriv, to be another user")
+        return
+    with cli.database() as c:
+        c.one("import", SHOP_HAR)
+        with c.sqlite() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        c.folder.chmod(0o755)
+        c.program = c.folder / "reqcast"
+        shutil.copy(cli.REQCAST, c.program)
+        open_folder, closed, view = (c.folder / n for n in ("open", "closed", "v"))
+        for folder, mode in ((open_folder, 0o777), (closed, 0o755), (view, 0o777)):
+            folder.mkdir()
+            shutil.copy(c.db, folder / "a.db")
+            (folder / "a.db").chmod(0o666)
+            folder.chmod(mode)
+        mine = view / "a.db"
+        good = as_nobody(c, "--db", mine, "stats", REQCAST_VIEW_DIR=str(view))
+        if not tap.ok(good.status == 0, "nobody can use what nobody may write"):
+            good.explain()
+        writes = (["init"], ["import", SHOP_HAR], ["workspaces", "--create", "x"], ["attach"], ["detach"],
+                  ["restore", mine])
+        reads = (["stats"], ["page", "shop"], ["verify"], ["backup", open_folder / "copy"])
+        for folder, mode, commands in ((open_folder, 0o444, (*writes, *reads)),
+                                       (open_folder, 0o000, (*writes, *reads, ["attach", "--dry-run"])),
+                                       (closed, 0o666, (*writes, *reads)),
+                                       (closed, 0o000, (*writes, *reads, ["attach", "--dry-run"]))):
+            (folder / "a.db").chmod(mode)
+            for command in commands:
+                before = seen(folder)
+                r = as_nobody(c, "--db", folder / "a.db", *command, REQCAST_VIEW_DIR=str(view))
+                good = r.status == 5 and c.is_one_line(r) and r.out == b"" and seen(folder) == before
+                good = good and str(folder / "a.db") in r.errors and "read and write" in r.errors
+                if not tap.ok(good, f"{folder.name}, mode {mode:o}: {command[0]}"):
+                    r.explain()
+        (open_folder / "a.db").chmod(0o666)
+        r = as_nobody(c, "--db", open_folder / "a.db", "stats", REQCAST_VIEW_DIR=str(view))
+        tap.ok(r.status == 0, "what was refused works once it is allowed")
+        for command in (["stats"], ["init"], ["import", SHOP_HAR]):
+            r = as_nobody(c, "--db", open_folder / "a.db", *command, REQCAST_VIEW_DIR=str(closed))
+            good = r.status == 5 and c.is_one_line(r) and str(closed) in r.errors
+            if not tap.ok(good and "REQCAST_VIEW_DIR" in r.errors, f"no room for a view: {command[0]}"):
+                r.explain()
+        before = seen(closed)
+        for command in (["backup", closed / "x.db"], ["--db", closed / "new.db", "init"]):
+            r = as_nobody(c, "--db", mine, *command, REQCAST_VIEW_DIR=str(view))
+            good = r.status == 5 and c.is_one_line(r) and str(closed) in r.errors
+            if not tap.ok(good and "write" in r.errors, f"a file in a folder of others: {command}"):
+                r.explain()
+        (closed / "a.db").chmod(0)
+        r = as_nobody(c, "--db", mine, "restore", closed / "a.db", REQCAST_VIEW_DIR=str(view))
+        if not tap.ok(r.status == 5 and "denied" in r.errors and "as it was" in r.errors, "restore"):
+            r.explain()
+        tap.equal(len(seen(closed)), len(before), "and nothing was made")
+        r = as_nobody(c, "--db", mine, "count", "shop", REQCAST_VIEW_DIR=str(view))
+        tap.ok(r.status == 0 and r.text == "17\n", "what nobody may use is whole")
+
+
 def check_verify(c: cli.Cli) -> None:
     """A view that was changed behind everybody's back: verify finds it, and can mend it."""
     stored = c.one("verify")
@@ -285,6 +360,7 @@ def main() -> None:
         check_busy(c)
         check_storage(c)
         check_verify(c)
+    check_permissions()
     tap.done()
 
 

@@ -118,6 +118,8 @@ enum { CLI_READ, CLI_WRITE, CLI_CREATE, CLI_OWN };
 // CLI_CREATE its view and its reqcastd, for CLI_OWN not at all. CLI_CREATE makes what is missing. 0
 // or an exit status.
 int cli_open(cli *c, int how);
+// What helps against a failure's text, to stand behind it; "" where nothing is known.
+const char *cli_remedy(const char *text);
 // Opens for reading and begins the session c->read.
 int cli_begin(cli *c);
 // Begins the session anew, at the newest position.

@@ -2,7 +2,9 @@
 // Commands that copy the database, and put a copy in its place.
 #include "api/cli/cli.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 static void show(void *ctx, const char *what, uint64_t done, uint64_t total)
 {
@@ -24,7 +26,10 @@ static int backup(cli *c, const cli_args *a)
         return status;
     const rqc_err rc = rqc_backup(c->db, a->words[0], cli_has(a, BACKUP_FORCE), show, c, &made, &e);
     if (rc != RQC_OK)
-        return cli_fail(c, rc == RQC_NOT_FOUND ? RQC_INVALID : rc, "%s", e.text);
+        return cli_fail(c, rc == RQC_NOT_FOUND ? RQC_INVALID : rc, "%s%s", e.text,
+                        strstr(e.text, strerror(EACCES))
+                            ? "; name a FILE in a folder that you may write to"
+                            : "");
     if (c->json) {
         cli_json_begin(c);
         cli_json_text(c, "file", a->words[0]);
@@ -47,7 +52,7 @@ static int restore(cli *c, const cli_args *a)
         return status;
     const rqc_err rc = rqc_restore(c->db_path, a->words[0], show, c, &made, &e);
     if (rc != RQC_OK)
-        return cli_fail(c, rc, "%s; %s is as it was", e.text, c->db_path);
+        return cli_fail(c, rc, "%s; %s is as it was%s", e.text, c->db_path, cli_remedy(e.text));
     // The new term begins, and its view is built, here and now.
     status = cli_open(c, CLI_WRITE);
     if (status == CLI_OK)

@@ -103,6 +103,16 @@ static int busy(cli *c, int how, const rqc_error *err, const rqc_error *why)
     return cli_fail(c, RQC_BUSY, "%s: %s", c->db_path, err->text);
 }
 
+const char *cli_remedy(const char *text)
+{
+    const char *view_dir = getenv("REQCAST_VIEW_DIR");
+    if (!strstr(text, strerror(EACCES)) && !strstr(text, "readonly"))
+        return "";
+    return strstr(text, view_dir && *view_dir ? view_dir : "/dev/shm")
+               ? "; name a folder that you may write to with REQCAST_VIEW_DIR"
+               : "; you need to be allowed to read and write the database and its folder";
+}
+
 int cli_open(cli *c, int how)
 {
     const char *view_dir = getenv("REQCAST_VIEW_DIR");
@@ -132,7 +142,7 @@ int cli_open(cli *c, int how)
             c->db_path);
     if (rc == RQC_BUSY)
         return busy(c, how, &e, &why);
-    return cli_fail(c, rc, "%s: %s", c->db_path, e.text);
+    return cli_fail(c, rc, "%s: %s%s", c->db_path, e.text, cli_remedy(e.text));
 }
 
 int cli_read_failed(cli *c, rqc_err rc, const char *what)
