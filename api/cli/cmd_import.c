@@ -21,6 +21,7 @@ typedef struct target {
     bool made; // by this transaction
     rqci_import_counts counts;
     uint64_t given, there, edited; // of the merge
+    rqci_buf added;                // by this transaction, where there are several files
 } target;
 
 typedef struct importing {
@@ -33,6 +34,7 @@ typedef struct importing {
     rqci_import_format format;
     rqci_edited edited;
     rqci_errbuf err;
+    bool several; // files
 } importing;
 
 // The importer's rows go to the merge, its messages to the terminal.
@@ -121,6 +123,7 @@ static int run_file(importing *m, rqci_import *file, target *t)
     rqci_import_counts counts = {0};
     rqci_merge merge = {.txn = m->txn, .read = m->c->read, .how = m->edited, .say = warn, .ctx = m};
     merge_sink into = {&merge, m};
+    merge.added = m->several ? &t->added : NULL;
     const rqci_import_sink sink = {add, warn_of_file, progress, &into};
     rqc_err rc = rqci_import_run(file, t->id, (int64_t)time(NULL), &sink, &counts, &m->err);
     if (rc == RQC_OK)
@@ -207,6 +210,24 @@ static void summary(cli *c, const target *t, const rqc_result *r, uint64_t writt
     rqci_buf_free(&name);
 }
 
+static int compare_added(const void *a, const void *b)
+{
+    return memcmp(a, b, RQCI_ADDED_BYTES);
+}
+
+// Rows that were given to the transaction twice: it keeps the first.
+static uint64_t given_again(target *t)
+{
+    const size_t n = t->added.len / RQCI_ADDED_BYTES;
+    uint64_t again = 0;
+    if (n > 1)
+        qsort(t->added.data, n, RQCI_ADDED_BYTES, compare_added);
+    for (size_t i = 1; i < n; i++)
+        again += compare_added(t->added.data + (i - 1) * RQCI_ADDED_BYTES,
+                               t->added.data + i * RQCI_ADDED_BYTES) == 0;
+    return again;
+}
+
 static int import_all(importing *m, const cli_args *a)
 {
     rqc_error e;
@@ -231,13 +252,13 @@ static int import_all(importing *m, const cli_args *a)
     if (!r.visible)
         cli_note(m->c, "the import is durable, but the view cannot show it yet; see reqcast stats");
     for (size_t i = 0; i < m->ntargets; i++) {
-        const target *t = &m->targets[i];
-        // The store's own counts are exact, also when a file was given twice; they cannot be told
-        // apart when there are several workspaces.
+        target *t = &m->targets[i];
+        // The store's own counts cannot be told apart when there are several workspaces.
+        const uint64_t again = m->ntargets > 1 ? given_again(t) : 0;
         if (m->ntargets == 1)
             summary(m->c, t, &r, r.written - t->made, r.skipped);
         else
-            summary(m->c, t, &r, t->given - t->there, t->there);
+            summary(m->c, t, &r, t->given - t->there - again, t->there + again);
     }
     return CLI_OK;
 }
@@ -279,7 +300,7 @@ static int read_options(cli *c, const cli_args *a, importing *m)
 
 static int import(cli *c, const cli_args *a)
 {
-    importing m = {.c = c};
+    importing m = {.c = c, .several = a->n > 1};
     int status = read_options(c, a, &m);
     if (status == CLI_OK)
         status = check_files(c, a);
@@ -290,6 +311,8 @@ static int import(cli *c, const cli_args *a)
         return cli_fail(c, RQC_NO_MEMORY, "out of memory");
     status = import_all(&m, a);
     rqc_txn_free(m.txn);
+    for (size_t i = 0; i < m.ntargets; i++)
+        rqci_buf_free(&m.targets[i].added);
     free(m.targets);
     return status;
 }
@@ -307,7 +330,9 @@ const cli_command cli_import_commands[] = {
      "itself, or after the file. All files of one command are stored in one transaction. Importing "
      "a file again changes\n"
      "nothing. FILE may be - for standard input. FORMAT is har, postman or curl; without it each "
-     "file is looked at.\n\n"
+     "file is looked at.\n"
+     "Records that are told as written are those of the file: the row of a workspace that is made "
+     "for it is not one.\n\n"
      "CHOICE says what happens to records that differ from the file, because they were edited "
      "since: keep (without it:\n"
      "they stay), replace (they become what the file has), copy (the file's request is stored "
