@@ -11,13 +11,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MESSAGES_SHOWN 20
+#define MESSAGES_SHOWN     20
+#define WORKSPACE_NAME_MAX 511
 
 enum { OPTION_WORKSPACE, OPTION_FORMAT, OPTION_EDITED };
 
 typedef struct target {
     uint8_t id[16];
-    char name[512];
+    char name[WORKSPACE_NAME_MAX + 1];
     bool made; // by this transaction
     rqci_import_counts counts;
     uint64_t given, there, edited; // of the merge
@@ -145,7 +146,7 @@ static int run_file(importing *m, rqci_import *file, target *t)
 
 static int import_text(importing *m, rqci_buf *text, const char *workspace)
 {
-    char name[512];
+    char name[WORKSPACE_NAME_MAX + 1];
     target *t = NULL;
     rqci_import *file = NULL;
     const rqc_err rc = rqci_import_open((char *)text->data, text->len, m->format, &file, &m->err);
