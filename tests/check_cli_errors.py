@@ -16,6 +16,9 @@ SHOP_HAR = cli.ROOT / "docs/examples/shop.har"
 def check_usage(c: cli.Cli) -> None:
     for needle, *args in (
             ("reqcast help",), ("no command nope", "nope"), ("no command -", "-"),
+            ("did you mean init?", "inti"), ("did you mean page?", "pages", "shop"),
+            ("did you mean workspaces?", "workspace"), ("did you mean page?", "help", "pgae"),
+            ("before the command", "--limit", "5", "page", "shop"),
             ("no option --nope", "--nope"), ("no option -x", "-x"), ("no option -x", "-x", "stats"),
             ("reqcast page --help", "page", "shop", "--nope"), ("no option --", "page", "--=1"),
             ("too few", "page"), ("too many", "page", "shop", "more"), ("too many", "stats", "x"),
@@ -43,6 +46,14 @@ def check_usage(c: cli.Cli) -> None:
     c.fails(2, "0", "changes", "shop", "--limit", "0")
     r = c.run("page", "shop", *["--limit=1"] * 300)
     tap.ok(r.status == 2 and c.is_one_line(r), "too many options")
+
+
+def check_names(c: cli.Cli) -> None:
+    r = c.run("import", "-")
+    tap.ok(r.status == 3 and r.errors.startswith("reqcast: standard input: "), "import of nothing")
+    r = c.run("x" * 9)
+    tap.ok(r.status == 2 and "mean" not in r.errors, "what is like no command is not guessed")
+    tap.equal(c.text("help", "help"), c.text("help"), "help help")
 
 
 def check_values(c: cli.Cli) -> None:
@@ -354,6 +365,7 @@ def main() -> None:
         c.put(d.records())
         check_usage(c)
         check_values(c)
+        check_names(c)
         check_input(c)
         check_files(c)
         check_output(c)

@@ -28,7 +28,7 @@ typedef struct target {
 typedef struct importing {
     cli *c;
     rqc_txn *txn;
-    const char *file;
+    const char *file, *shown; // its path, and what messages call it
     target *targets, *target; // target: of this file
     size_t ntargets;
     uint64_t messages; // about this file
@@ -53,7 +53,7 @@ static void warn(void *ctx, const char *text)
 {
     importing *m = ctx;
     if (m->messages++ < MESSAGES_SHOWN || m->c->verbose)
-        cli_note(m->c, "%s: %s", m->file, text);
+        cli_note(m->c, "%s: %s", m->shown, text);
 }
 
 static void warn_of_file(void *ctx, const char *text)
@@ -64,7 +64,7 @@ static void warn_of_file(void *ctx, const char *text)
 static void progress(void *ctx, uint64_t done, uint64_t total)
 {
     importing *m = ((const merge_sink *)ctx)->m;
-    cli_progress(m->c, m->file, done, total);
+    cli_progress(m->c, m->shown, done, total);
 }
 
 // Makes a workspace in this transaction: with the id that an own export asks for, where no other
@@ -114,7 +114,7 @@ static int find_target(importing *m, const char *name, const rqci_import *file, 
 
 static int failed(importing *m, rqc_err rc, const char *text)
 {
-    return cli_fail(m->c, rc, "%s: %s; nothing was written", m->file,
+    return cli_fail(m->c, rc, "%s: %s; nothing was written", m->shown,
                     *text ? text : rqc_err_text(rc));
 }
 
@@ -158,7 +158,7 @@ static int import_text(importing *m, rqci_buf *text, const char *workspace)
         status = run_file(m, file, t);
     rqci_import_free(file);
     if (status == CLI_OK && m->messages > MESSAGES_SHOWN && !m->c->verbose)
-        cli_note(m->c, "%s: and %" PRIu64 " message%s more; --verbose shows all", m->file,
+        cli_note(m->c, "%s: and %" PRIu64 " message%s more; --verbose shows all", m->shown,
                  m->messages - MESSAGES_SHOWN, cli_plural(m->messages - MESSAGES_SHOWN));
     return status;
 }
@@ -167,6 +167,7 @@ static int import_file(importing *m, const char *path, const char *workspace)
 {
     rqci_buf text = {0};
     m->file = path;
+    m->shown = strcmp(path, "-") == 0 ? "standard input" : path;
     m->messages = 0;
     m->err.text[0] = 0;
     const rqc_err rc = rqci_import_load(path, &text, &m->err);
