@@ -21,18 +21,20 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define SHARED_MEMORY "/dev/shm"
-#define ROOM_FACTOR   3u                   // a view and the one that is built beside it
-#define ROOM_BYTES    ((uint64_t)64 << 20) // and what a small database needs at least
-#define HASH_TEXT     32
-#define DB_PATH_MAX   504u // SQLite opens no longer one
-#define DB_NAME_MAX   230u // with ".rqc-view-path" and a process id behind it still a file's name
+#define SHARED_MEMORY   "/dev/shm"
+#define ROOM_FACTOR     3u                   // a view and the one that is built beside it
+#define ROOM_BYTES      ((uint64_t)64 << 20) // and what a small database needs at least
+#define HASH_TEXT       32
+#define JOINED_PATH_MAX 4031 // of RQCI_PATH_MAX: the rooms below append to it
+#define DB_PATH_MAX     504u // SQLite opens no longer one
+#define DB_NAME_MAX     230u // with ".rqc-view-path" and a process id behind it still a file's name
+
+_Static_assert(JOINED_PATH_MAX < RQCI_PATH_MAX - 64, "room for what is appended");
 
 static rqc_err join(char ret[RQCI_PATH_MAX], rqci_errbuf *err, const char *a, const char *b)
 {
     const int n = snprintf(ret, RQCI_PATH_MAX, "%s%s", a, b);
-    // Room for what the rooms below append.
-    return n > 0 && n < RQCI_PATH_MAX - 64
+    return n > 0 && n <= JOINED_PATH_MAX
                ? RQC_OK
                : rqci_fail(err, RQC_INVALID, "the path %.64s… is too long", a);
 }

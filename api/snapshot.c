@@ -42,18 +42,13 @@ static rqc_err fetch(snapshot *s, const rqc_record *record, int field, rqc_value
 }
 
 // A field of an item as a value to be stored. A large one lies in the record that it comes from.
-static rqc_err take(snapshot *s, const rqci_entity *e, const rqc_item *item, int field,
-                    rqc_value *ret)
+static rqc_err take(snapshot *s, const rqc_item *item, int field, rqc_value *ret)
 {
     *ret = rqc_item_field(item, field);
     if (ret->type != RQC_LARGE)
         return RQC_OK;
-    const int override = rqci_override_of(e, field);
-    for (uint32_t i = 0; override > 0 && i < item->nover; i++) {
-        if (rqc_field(item->over[i], override).p == ret->p)
-            return fetch(s, item->over[i], override, ret);
-    }
-    return fetch(s, item->record, field, ret);
+    const rqci_field_place at = rqci_item_place(item, field);
+    return fetch(s, at.record, at.field, ret);
 }
 
 // Everything but key, owner, parent, override columns and times.
@@ -63,7 +58,7 @@ static rqc_err copy_item(snapshot *s, const rqci_entity *e, const rqc_item *item
     for (int i = 1; i < e->nfields && rc == RQC_OK; i++) {
         const rqci_role role = e->fields[i].role;
         if (e->fields[i].partner < 0 && (role == RQCI_R_PLAIN || role == RQCI_R_ENABLED))
-            rc = take(s, e, item, i, &row[i]);
+            rc = take(s, item, i, &row[i]);
         else if (role == RQCI_R_CREATED || role == RQCI_R_UPDATED)
             row[i] = rqc_int(s->at);
     }

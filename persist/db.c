@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 // SQLITE_OPEN_NOFOLLOW: the path is the one that realpath gave and that we locked; a link put there
 // since is refused. The other way, O_NOFOLLOW on a descriptor of our own, is closed: closing it
@@ -93,6 +94,11 @@ rqc_err rqci_db_open(const char *path, unsigned flags, int busy_ms, sqlite3 **re
                      rqci_errbuf *err)
 {
     sqlite3 *db = NULL;
+    // SQLite opens for reading what it may not write, and leaves files beside it.
+    const bool reads = flags & (RQCI_DB_READ_ONLY | RQCI_DB_IMMUTABLE);
+    const rqc_err allowed = rqci_file_allowed(path, reads ? R_OK : R_OK | W_OK, err);
+    if (allowed != RQC_OK)
+        return allowed;
     char *uri = flags & RQCI_DB_IMMUTABLE ? immutable_uri(path) : NULL;
     if ((flags & RQCI_DB_IMMUTABLE) && !uri)
         return RQC_NO_MEMORY;

@@ -67,6 +67,8 @@ rqc_err rqci_newfile_place(rqci_newfile *f, bool replace, rqci_errbuf *err);
 void rqci_newfile_end(rqci_newfile *f);
 // The code and text that belong to errno.
 rqc_err rqci_file_failed(const char *path, rqci_errbuf *err);
+// Whether this process may use a file as `mode` (R_OK, W_OK) says; one that is not there it may.
+rqc_err rqci_file_allowed(const char *path, int mode, rqci_errbuf *err);
 // Syncs the folder that path is in.
 rqc_err rqci_dir_sync(const char *path, rqci_errbuf *err);
 rqc_err rqci_file_beside(const char *path, const char *suffix, bool *ret_there, rqci_errbuf *err);

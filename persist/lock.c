@@ -116,6 +116,10 @@ rqc_err rqci_lock_take(const char *db_path, rqci_lock *l, rqci_errbuf *err)
 {
     pthread_once(&once, watch_forks);
     char *path;
+    // Before there is a lock file with the database's permissions, which would outlast them.
+    const rqc_err allowed = rqci_file_allowed(db_path, R_OK | W_OK, err);
+    if (allowed != RQC_OK)
+        return allowed;
     if (asprintf(&path, "%s.rqc-lock", db_path) < 0)
         return RQC_NO_MEMORY;
     // Not inherited by a program that is started meanwhile, nor by a child that is forked before

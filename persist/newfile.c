@@ -19,12 +19,19 @@ rqc_err rqci_file_failed(const char *path, rqci_errbuf *err)
 {
     const int e = errno;
     const rqc_err code = e == ENOSPC || e == EDQUOT || e == EFBIG     ? RQC_NO_SPACE
-                         : e == EROFS || e == EACCES || e == EPERM    ? RQC_READ_ONLY
+                         : e == EROFS                                 ? RQC_READ_ONLY
                          : e == ENOENT                                ? RQC_NOT_FOUND
                          : e == EEXIST || e == EISDIR || e == ENOTDIR ? RQC_INVALID
                          : e == ENOMEM                                ? RQC_NO_MEMORY
                                                                       : RQC_IO;
     return rqci_fail(err, code, "%s: %s", path, strerror(e));
+}
+
+rqc_err rqci_file_allowed(const char *path, int mode, rqci_errbuf *err)
+{
+    return faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0 || errno == ENOENT
+               ? RQC_OK
+               : rqci_file_failed(path, err);
 }
 
 rqc_err rqci_dir_sync(const char *path, rqci_errbuf *err)

@@ -54,6 +54,10 @@ static rqc_err code_of(int rc, int system_errno)
     case SQLITE_FULL: return RQC_NO_SPACE;
     case SQLITE_NOMEM: return RQC_NO_MEMORY;
     case SQLITE_READONLY:
+        // The folder lets no -wal and no -shm be made.
+        if (rc == SQLITE_READONLY_DIRECTORY || rc == SQLITE_READONLY_CANTINIT)
+            return RQC_IO;
+        return RQC_READ_ONLY;
     case SQLITE_PERM:
     case SQLITE_AUTH: return RQC_READ_ONLY;
     case SQLITE_CORRUPT:

@@ -126,22 +126,36 @@ rqc_err rqci_json_value(rqci_buf *out, const rqc_value *v)
     return put(out, "null");
 }
 
-// A record, an item or a chain: whatever gives a value to each field.
-typedef void (*field_fn)(const void *of, int field, rqc_value *ret_value);
+// A record, an item or a chain: whatever gives a value to each field, and knows where it stands.
+typedef struct source {
+    void (*get)(const void *of, int field, rqc_value *ret_value);
+    rqci_field_place (*place)(const void *of, int field);
+    const void *of;
+} source;
 
-static rqc_err put_fields(rqci_buf *out, const rqci_entity *e, uint64_t seq, field_fn get,
-                          const void *of, const char *origin)
+static rqc_err put_field(rqci_buf *out, const source *s, int field, const rqci_json_whole *whole)
+{
+    rqc_value v;
+    rqc_err rc = RQC_OK;
+    s->get(s->of, field, &v);
+    if (v.type == RQC_LARGE && whole) {
+        const rqci_field_place at = s->place(s->of, field);
+        rc = whole->fetch(whole->ctx, at.record, at.field, &v);
+    }
+    return rc == RQC_OK ? rqci_json_value(out, &v) : rc;
+}
+
+static rqc_err put_fields(rqci_buf *out, const rqci_entity *e, uint64_t seq, const source *s,
+                          const rqci_json_whole *whole, const char *origin)
 {
     char text[128];
     snprintf(text, sizeof text, "{\"entity\":\"%s\",\"seq\":%" PRIu64, e->table, seq);
     rqc_err rc = put(out, text);
     for (int i = 0; rc == RQC_OK && i < e->nfields; i++) {
-        rqc_value v;
-        get(of, i, &v);
         snprintf(text, sizeof text, ",\"%s\":", e->fields[i].name);
         rc = put(out, text);
         if (rc == RQC_OK)
-            rc = rqci_json_value(out, &v);
+            rc = put_field(out, s, i, whole);
     }
     if (rc == RQC_OK && origin) {
         snprintf(text, sizeof text, ",\"origin\":\"%s\"", origin);
@@ -155,10 +169,15 @@ static void record_field(const void *of, int field, rqc_value *ret_value)
     rqci_rec_field(of, field, ret_value);
 }
 
-rqc_err rqci_json_record(rqci_buf *out, const rqc_record *r)
+static rqci_field_place record_place(const void *of, int field)
 {
-    return put_fields(out, &rqci_entities[rqci_rec_entity(r)], rqci_rec_seq(r), record_field, r,
-                      NULL);
+    return (rqci_field_place){of, field};
+}
+
+rqc_err rqci_json_record(rqci_buf *out, const rqc_record *r, const rqci_json_whole *whole)
+{
+    const source s = {record_field, record_place, r};
+    return put_fields(out, &rqci_entities[rqci_rec_entity(r)], rqci_rec_seq(r), &s, whole, NULL);
 }
 
 static void item_field(const void *of, int field, rqc_value *ret_value)
@@ -166,7 +185,12 @@ static void item_field(const void *of, int field, rqc_value *ret_value)
     rqci_item_field(of, field, ret_value);
 }
 
-rqc_err rqci_json_item(rqci_buf *out, const rqc_item *m)
+static rqci_field_place item_place(const void *of, int field)
+{
+    return rqci_item_place(of, field);
+}
+
+rqc_err rqci_json_item(rqci_buf *out, const rqc_item *m, const rqci_json_whole *whole)
 {
     static const char *const origins[] = {[RQC_ORIGIN_BASE] = "base",
                                           [RQC_ORIGIN_OVERRIDE] = "override",
@@ -174,7 +198,8 @@ rqc_err rqci_json_item(rqci_buf *out, const rqc_item *m)
     uint64_t seq = rqci_rec_seq(m->record);
     for (uint32_t i = 0; i < m->nover; i++)
         seq = rqci_rec_seq(m->over[i]) > seq ? rqci_rec_seq(m->over[i]) : seq;
-    return put_fields(out, &rqci_entities[rqci_rec_entity(m->record)], seq, item_field, m,
+    const source s = {item_field, item_place, m};
+    return put_fields(out, &rqci_entities[rqci_rec_entity(m->record)], seq, &s, whole,
                       origins[m->origin]);
 }
 
@@ -189,7 +214,14 @@ static void chain_field(const void *of, int field, rqc_value *ret_value)
     rqci_chain_field(c->records, c->n, field, ret_value);
 }
 
-rqc_err rqci_json_chain(rqci_buf *out, const rqc_record *const *chain, size_t n)
+static rqci_field_place chain_place(const void *of, int field)
+{
+    const struct chain *c = of;
+    return rqci_chain_place(c->records, c->n, field);
+}
+
+rqc_err rqci_json_chain(rqci_buf *out, const rqc_record *const *chain, size_t n,
+                        const rqci_json_whole *whole)
 {
     if (n == 0)
         return put(out, "null");
@@ -197,5 +229,6 @@ rqc_err rqci_json_chain(rqci_buf *out, const rqc_record *const *chain, size_t n)
     for (size_t i = 0; i < n; i++)
         seq = rqci_rec_seq(chain[i]) > seq ? rqci_rec_seq(chain[i]) : seq;
     const struct chain c = {chain, n};
-    return put_fields(out, &rqci_entities[rqci_rec_entity(chain[0])], seq, chain_field, &c, NULL);
+    const source s = {chain_field, chain_place, &c};
+    return put_fields(out, &rqci_entities[rqci_rec_entity(chain[0])], seq, &s, whole, NULL);
 }

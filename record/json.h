@@ -12,19 +12,25 @@
 #include "record/record.h"
 #include "record/resolve.h"
 
+// Fetches a value that is too large for its record: text or bytes in *v, valid until the next call.
+typedef struct rqci_json_whole {
+    rqc_err (*fetch)(void *ctx, const rqc_record *r, int field, rqc_value *v);
+    void *ctx;
+} rqci_json_whole;
+
 // Appends one JSON value in text form to a buffer. All of them: RQC_NO_MEMORY (or RQC_TOO_LARGE
-// past the address space) only; a failed call may have appended a part. `seq` of an item and of a
-// chain is the highest of the records that it was made from.
+// past the address space), or what `whole` gives; a failed call may have appended a part. `whole`
+// NULL: large values stay {"$large":…}. `seq` of an item and of a chain is the highest of the
+// records that it was made from.
 rqc_err rqci_json_text(rqci_buf *out, const char *p,
                        size_t n); // a JSON string, or the $base64 form when not valid UTF-8
 rqc_err rqci_json_value(rqci_buf *out, const rqc_value *v);
-rqc_err
-rqci_json_record(rqci_buf *out,
-                 const rqc_record *r); // {"entity":…,"seq":…,"id":…,columns in schema order}
-rqc_err rqci_json_item(rqci_buf *out,
-                       const rqc_item *m); // the same of a merged item, with "origin": "base" |
-                                           // "override" | "addition"
-rqc_err rqci_json_chain(rqci_buf *out, const rqc_record *const *chain, size_t n);
+// {"entity":…,"seq":…,"id":…,columns in schema order}
+rqc_err rqci_json_record(rqci_buf *out, const rqc_record *r, const rqci_json_whole *whole);
+// The same of a merged item, with "origin": "base" | "override" | "addition".
+rqc_err rqci_json_item(rqci_buf *out, const rqc_item *m, const rqci_json_whole *whole);
+rqc_err rqci_json_chain(rqci_buf *out, const rqc_record *const *chain, size_t n,
+                        const rqci_json_whole *whole);
 
 // What an object is: answers of ours also have lines that are no records.
 typedef enum rqci_json_kind {

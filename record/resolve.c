@@ -46,29 +46,43 @@ void rqci_items_free(rqci_items *m)
 
 // ---- Fields of merged records ----
 
+rqci_field_place rqci_item_place(const rqc_item *m, int field)
+{
+    if (m->nover == 0)
+        return (rqci_field_place){m->record, field};
+    const rqci_entity *e = &rqci_entities[rqci_rec_entity(m->record)];
+    if (e->delta_mask >> field & 1 || field == e->is_delta)
+        return (rqci_field_place){NULL, field};
+    const int override = field == e->order ? 0 : rqci_override_of(e, field);
+    for (uint32_t i = m->nover; override > 0 && i-- > 0;)
+        if (rqci_rec_present(m->over[i]) >> override & 1)
+            return (rqci_field_place){m->over[i], override};
+    return (rqci_field_place){m->record, field};
+}
+
 void rqci_item_field(const rqc_item *m, int field, rqc_value *ret_value)
 {
-    if (m->nover == 0) {
-        rqci_rec_field(m->record, field, ret_value);
-        return;
-    }
-    const rqci_entity *e = &rqci_entities[rqci_rec_entity(m->record)];
-    if (e->delta_mask >> field & 1) {
-        *ret_value = (rqc_value){.type = RQC_NULL};
-        return;
-    }
-    if (field == e->is_delta) {
+    const rqci_field_place at = rqci_item_place(m, field);
+    if (at.record)
+        rqci_rec_field(at.record, at.field, ret_value);
+    else if (field == rqci_entities[rqci_rec_entity(m->record)].is_delta)
         *ret_value = (rqc_value){.type = RQC_BOOL};
-        return;
-    }
-    const int override = field == e->order ? 0 : rqci_override_of(e, field);
-    for (uint32_t i = m->nover; override > 0 && i-- > 0;) {
-        if (rqci_rec_present(m->over[i]) >> override & 1) {
-            rqci_rec_field(m->over[i], override, ret_value);
-            return;
-        }
-    }
-    rqci_rec_field(m->record, field, ret_value);
+    else
+        *ret_value = (rqc_value){.type = RQC_NULL};
+}
+
+rqci_field_place rqci_chain_place(const rqc_record *const *chain, size_t n, int field)
+{
+    const rqci_entity *e = &rqci_entities[rqci_rec_entity(chain[0])];
+    const int override = rqci_override_of(e, field);
+    const bool hash = e->code == RQCI_HTTP && field == RQCI_HTTP_CONTENT_HASH;
+    if (override == 0 && !hash)
+        return (rqci_field_place){chain[n - 1], field};
+    const int from = hash ? field : override;
+    size_t i = n - 1;
+    while (i > 0 && !(rqci_rec_present(chain[i]) >> from & 1))
+        i--;
+    return (rqci_field_place){chain[i], i > 0 ? from : field};
 }
 
 void rqci_chain_field(const rqc_record *const *chain, size_t n, int field, rqc_value *ret_value)
@@ -77,18 +91,8 @@ void rqci_chain_field(const rqc_record *const *chain, size_t n, int field, rqc_v
         *ret_value = (rqc_value){.type = RQC_ABSENT};
         return;
     }
-    const rqci_entity *e = &rqci_entities[rqci_rec_entity(chain[0])];
-    const int override = rqci_override_of(e, field);
-    const bool hash = e->code == RQCI_HTTP && field == RQCI_HTTP_CONTENT_HASH;
-    if (override == 0 && !hash) {
-        rqci_rec_field(chain[n - 1], field, ret_value);
-        return;
-    }
-    const int from = hash ? field : override;
-    size_t i = n - 1;
-    while (i > 0 && !(rqci_rec_present(chain[i]) >> from & 1))
-        i--;
-    rqci_rec_field(chain[i], i > 0 ? from : field, ret_value);
+    const rqci_field_place at = rqci_chain_place(chain, n, field);
+    rqci_rec_field(at.record, at.field, ret_value);
 }
 
 // ---- Children ----

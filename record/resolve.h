@@ -41,11 +41,19 @@ typedef struct rqci_items {
 } rqci_items;
 void rqci_items_free(rqci_items *m);
 
+// The record and the field that a merged value stands in (to fetch a LARGE one). Without a record:
+// the merge itself gives the value.
+typedef struct rqci_field_place {
+    const rqc_record *record;
+    int field;
+} rqci_field_place;
+
 // Field of an item: the last override's delta column that is not NULL, else the record's own
 // column. An addition's and a base record's delta columns are returned as stored. For an item with
 // overrides: delta columns read NULL, is_delta false. delta_display_order is never applied: it does
 // not move a row, so it does not change the order that the row shows either.
 void rqci_item_field(const rqc_item *m, int field, rqc_value *ret_value);
+rqci_field_place rqci_item_place(const rqc_item *m, int field);
 
 // Merges the children of one entity (headers, params, forms, urlencoded, asserts): base rows by
 // (display_order, id), overrides matched by parent id, additions (rows without a parent id,
@@ -75,6 +83,7 @@ void rqci_merge_body(const rqc_record *base, const rqc_record *delta, rqci_body 
 // gives it: identity columns of the deepest, scalars of the base overridden by each delta in turn,
 // content_hash the deepest that is not NULL.
 void rqci_chain_field(const rqc_record *const *chain, size_t n, int field, rqc_value *ret_value);
+rqci_field_place rqci_chain_place(const rqc_record *const *chain, size_t n, int field); // n > 0
 
 // Orders by (display_order, id) and by (updated_at descending, id). In place; linear on sorted
 // input, no allocation, O(n log n) at worst.

@@ -16,6 +16,9 @@ SHOP_HAR = cli.ROOT / "docs/examples/shop.har"
 def check_usage(c: cli.Cli) -> None:
     for needle, *args in (
             ("reqcast help",), ("no command nope", "nope"), ("no command -", "-"),
+            ("did you mean init?", "inti"), ("did you mean page?", "pages", "shop"),
+            ("did you mean workspaces?", "workspace"), ("did you mean page?", "help", "pgae"),
+            ("before the command", "--limit", "5", "page", "shop"),
             ("no option --nope", "--nope"), ("no option -x", "-x"), ("no option -x", "-x", "stats"),
             ("reqcast page --help", "page", "shop", "--nope"), ("no option --", "page", "--=1"),
             ("too few", "page"), ("too many", "page", "shop", "more"), ("too many", "stats", "x"),
@@ -45,17 +48,62 @@ def check_usage(c: cli.Cli) -> None:
     tap.ok(r.status == 2 and c.is_one_line(r), "too many options")
 
 
+def check_names(c: cli.Cli) -> None:
+    r = c.run("import", "-")
+    tap.ok(r.status == 3 and r.errors.startswith("reqcast: standard input: "), "import of nothing")
+    r = c.run("x" * 9)
+    tap.ok(r.status == 2 and "mean" not in r.errors, "what is like no command is not guessed")
+    tap.equal(c.text("help", "help"), c.text("help"), "help help")
+
+
+def check_values(c: cli.Cli) -> None:
+    """Values that cannot be: 2, whatever the option, before a database is looked for."""
+    head = c.head()
+    number, position = ("x", "1.5", "1e3", " 1", "9" * 20), ("x", "-1", "1@2:3", "9" * 20)
+    for bads, *command in (
+            (number, "page", "shop", "--until"), (number, "count", "shop", "--until"),
+            (number + ("0", "100001"), "page", "shop", "--limit"), (("x", "5"), "page", "shop", "--cursor"),
+            (number + ("0", "-5"), "changes", "shop", "--limit"), (position, "changes", "shop", "--since"),
+            (number, "updates", "shop", "--since"), (number, "updates", "shop", "--since=0", "--until"),
+            (number, "batch", d.BASES[0], "--until"), (number, "deltas", d.BASES[0], "--since"),
+            (number, "children", "http_header", d.BASES[0], "--until"),
+            (number, "chain", d.BASES[0], "--until"), (("x", "0" * 31), "resolve", d.BASES[0], "--delta"),
+            (number, "metrics", "shop", "--since"), (number, "activity", "shop", "--since"),
+            (number + ("-1",), "prune", "shop", "--keep"), (number + ("46297",), "prune", "shop", "--older"),
+            (position + ("0",), "patch", "http", d.BASES[0], "name=x", "--if-seq"),
+            (("x", "nosuch"), "patch", "http", d.BASES[0], "--unset"),
+            (("x",), "get", "http", d.BASES[0], "--field"),
+            (position, "watch", "shop", "--since"), (number + ("0",), "watch", "--all", "--count"),
+            (("x", "http://h:1", "ipc://", "tcp://h"), "watch", "--all", "--url"),
+            (("x", "HAR"), "import", SHOP_HAR, "--format"), (("x",), "import", SHOP_HAR, "--edited")):
+        for bad in ("", *bads):
+            r = c.run("--json", "--db", "nosuch.db", *command, bad)
+            option = command[-1]
+            good = r.status == 2 and c.is_one_line(r) and r.out == b"" and option in r.errors
+            if not tap.ok(good and (bad or "''") in r.errors, f"{command[0]} {option} {bad}: status 2"):
+                r.explain()
+    for option, *command in (("--method", "page", "shop", "--method="), ("-w", "import", "-w", ""),
+                             ("--method", "updates", "shop", "--since=0", "--method="),
+                             ("--create", "workspaces", "--create="), ("--db", "--db", "", "stats"),
+                             ("FILE", "backup", ""), ("FILE", "restore", ""), ("FILE", "import", "")):
+        c.fails(2, option, *command, *([SHOP_HAR] if "-w" in command else []))
+    c.fails(2, ["nosuch", "http", "url"], "patch", "http", d.BASES[0], "nosuch=1")
+    c.fails(2, "the id", "patch", "http", d.BASES[0], f"id={d.BASES[1]}")
+    c.fails(2, "not an id", "watch", "shop", "--url", "tcp://127.0.0.1:1")
+    tap.ok(c.head() == head and not (c.folder / "nosuch.db").exists(), "and nothing was written")
+
+
 def check_input(c: cli.Cli) -> None:
     for bad in ("x", "", d.SHOP[:25], d.SHOP + "0", "Z" * 26, "U" * 26, "é" * 13, "0" * 31):
         for args in (["get", "http"], ["resolve"], ["chain"], ["batch"], ["deltas"],
                      ["children", "http_header"], ["delete", "http"]):
             r = c.run("--json", *args, bad)
-            good = r.status == 3 and c.is_one_line(r) and r.out == b"" and "not an id" in r.errors
+            good = r.status == 2 and c.is_one_line(r) and r.out == b"" and "not an id" in r.errors
             if not tap.ok(good, f"{args} of an id that is none: {bad}"):
                 r.explain()
     for bad in ("5", "x.y", "5." + d.SHOP[:25], "." + d.SHOP, "", "5." + d.SHOP + "x",
                 " 5." + d.SHOP, "+5." + d.SHOP, f"{2 ** 63}." + d.SHOP, f"{-2 ** 63 - 1}." + d.SHOP):
-        c.fails(3, "--cursor", "page", "shop", "--cursor", bad)
+        c.fails(2, ["--cursor", bad or "''"], "page", "shop", "--cursor", bad)
     c.fails(1, "nosuch", "page", "nosuch")
     for command in ("count", "changes", "metrics", "activity"):
         c.fails(1, ["nosuch", "reqcast workspaces"], command, "nosuch")
@@ -95,7 +143,6 @@ def check_files(c: cli.Cli) -> None:
     tap.ok(p.returncode == 0 and b'"requests":17,' in out, "import from a FIFO")
     for path in (fifo, folder, "/dev/null"):
         c.fails(3, ["not a regular file"], "--db", path, "stats")
-    c.fails(3, "", "--db", "", "stats")
     c.fails(3, "nosuch.har", "--db", "nosuch.db", "import", SHOP_HAR, missing)
     c.fails(1, ["nosuch.db", "reqcast init", "--db"], "--db", "nosuch.db", "stats")
     for command in (["init"], ["import", SHOP_HAR], ["workspaces", "--create", "x"]):
@@ -207,6 +254,81 @@ def check_storage(c: cli.Cli) -> None:
         r.explain()
 
 
+NOBODY = 65534
+
+
+def as_nobody(c: cli.Cli, *args, **env) -> cli.Result:
+    command = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups", c.program,
+               *map(str, args)]
+    p = subprocess.run(command, cwd=c.folder, env=dict(c.env, **env), capture_output=True, timeout=120)
+    return cli.Result(args, p.returncode, p.stdout, p.stderr)
+
+
+def seen(folder):
+    return sorted((str(p.relative_to(folder)), p.stat().st_mode, p.stat().st_size)
+                  for p in folder.rglob("*"))
+
+
+def check_permissions() -> None:
+    """What may not be read or written: status 5, the path, what to do; and nothing is changed."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        tap.skip("permissions need root and setpriv, to be another user")
+        return
+    with cli.database() as c:
+        c.one("import", SHOP_HAR)
+        with c.sqlite() as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        c.folder.chmod(0o755)
+        c.program = c.folder / "reqcast"
+        shutil.copy(cli.REQCAST, c.program)
+        open_folder, closed, view = (c.folder / n for n in ("open", "closed", "v"))
+        for folder, mode in ((open_folder, 0o777), (closed, 0o755), (view, 0o777)):
+            folder.mkdir()
+            shutil.copy(c.db, folder / "a.db")
+            (folder / "a.db").chmod(0o666)
+            folder.chmod(mode)
+        mine = view / "a.db"
+        good = as_nobody(c, "--db", mine, "stats", REQCAST_VIEW_DIR=str(view))
+        if not tap.ok(good.status == 0, "nobody can use what nobody may write"):
+            good.explain()
+        writes = (["init"], ["import", SHOP_HAR], ["workspaces", "--create", "x"], ["attach"], ["detach"],
+                  ["restore", mine])
+        reads = (["stats"], ["page", "shop"], ["verify"], ["backup", open_folder / "copy"])
+        for folder, mode, commands in ((open_folder, 0o444, (*writes, *reads)),
+                                       (open_folder, 0o000, (*writes, *reads, ["attach", "--dry-run"])),
+                                       (closed, 0o666, (*writes, *reads)),
+                                       (closed, 0o000, (*writes, *reads, ["attach", "--dry-run"]))):
+            (folder / "a.db").chmod(mode)
+            for command in commands:
+                before = seen(folder)
+                r = as_nobody(c, "--db", folder / "a.db", *command, REQCAST_VIEW_DIR=str(view))
+                good = r.status == 5 and c.is_one_line(r) and r.out == b"" and seen(folder) == before
+                good = good and str(folder / "a.db") in r.errors and "read and write" in r.errors
+                if not tap.ok(good, f"{folder.name}, mode {mode:o}: {command[0]}"):
+                    r.explain()
+        (open_folder / "a.db").chmod(0o666)
+        r = as_nobody(c, "--db", open_folder / "a.db", "stats", REQCAST_VIEW_DIR=str(view))
+        tap.ok(r.status == 0, "what was refused works once it is allowed")
+        for command in (["stats"], ["init"], ["import", SHOP_HAR]):
+            r = as_nobody(c, "--db", open_folder / "a.db", *command, REQCAST_VIEW_DIR=str(closed))
+            good = r.status == 5 and c.is_one_line(r) and str(closed) in r.errors
+            if not tap.ok(good and "REQCAST_VIEW_DIR" in r.errors, f"no room for a view: {command[0]}"):
+                r.explain()
+        before = seen(closed)
+        for command in (["backup", closed / "x.db"], ["--db", closed / "new.db", "init"]):
+            r = as_nobody(c, "--db", mine, *command, REQCAST_VIEW_DIR=str(view))
+            good = r.status == 5 and c.is_one_line(r) and str(closed) in r.errors
+            if not tap.ok(good and "write" in r.errors, f"a file in a folder of others: {command}"):
+                r.explain()
+        (closed / "a.db").chmod(0)
+        r = as_nobody(c, "--db", mine, "restore", closed / "a.db", REQCAST_VIEW_DIR=str(view))
+        if not tap.ok(r.status == 5 and "denied" in r.errors and "as it was" in r.errors, "restore"):
+            r.explain()
+        tap.equal(len(seen(closed)), len(before), "and nothing was made")
+        r = as_nobody(c, "--db", mine, "count", "shop", REQCAST_VIEW_DIR=str(view))
+        tap.ok(r.status == 0 and r.text == "17\n", "what nobody may use is whole")
+
+
 def check_verify(c: cli.Cli) -> None:
     """A view that was changed behind everybody's back: verify finds it, and can mend it."""
     stored = c.one("verify")
@@ -242,12 +364,15 @@ def main() -> None:
     with cli.database() as c:
         c.put(d.records())
         check_usage(c)
+        check_values(c)
+        check_names(c)
         check_input(c)
         check_files(c)
         check_output(c)
         check_busy(c)
         check_storage(c)
         check_verify(c)
+    check_permissions()
     tap.done()
 
 

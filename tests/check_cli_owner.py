@@ -50,6 +50,23 @@ def sidecar(c: cli.Cli):
         p.wait(30)
 
 
+def check_pid_file(c: cli.Cli) -> None:
+    """It is of the reqcastd that owns the database; one that cannot leaves it alone."""
+    path = c.folder / "pid"
+    for db in (c.folder / "nosuch.db", c.folder):
+        p = subprocess.run([REQCASTD, "--db", db, "--pid-file", path], env=c.env, capture_output=True,
+                           timeout=60)
+        tap.ok(p.returncode != 0 and not path.exists(), "a reqcastd that does not start: no pid file")
+    p = subprocess.run([REQCASTD, "--pid-file", c.folder / "no" / "pid"], env=c.env, capture_output=True,
+                       timeout=60)
+    tap.ok(p.returncode == 3 and b"pid_file" in p.stderr, "a pid file that cannot be written")
+    with sidecar(c):
+        path.write_text("1\n")
+        p = subprocess.run([REQCASTD, "--pid-file", path], env=c.env, capture_output=True, timeout=60)
+        tap.equal((p.returncode, path.read_text()), (4, "1\n"), "a second one leaves the first one's")
+    path.unlink()
+
+
 def check_lock(c: cli.Cli) -> None:
     """One wait, as long as docs/limits.md says, not one wait for each of many tries."""
     with locked(c) as db:
@@ -151,6 +168,8 @@ def main() -> None:
         check_lock(c)
         check_view(c)
         check_sidecar(c)
+        if REQCASTD:
+            check_pid_file(c)
         check_watch(c)
     tap.done()
 

@@ -148,6 +148,12 @@ def check_terminal(c: cli.Cli) -> None:
         _, shown, _ = on_terminal(c, "get", "http_header", d.HEADERS[2], columns=columns)
         lines = shown.replace("\r\n", "\n").splitlines()[1:]
         tap.ok(max(map(len, lines)) <= columns, f"a table fits into {columns} columns")
+    _, shown, _ = on_terminal(c, "get", "http_header", d.HEADERS[2], "--field", "header_value")
+    tap.ok("\x1b" not in shown and shown.count("\r\n") == 2 and "nl\r\n bell\\x07" in shown,
+           "a field's lines stay lines, and its control characters are made visible")
+    _, shown, out = on_terminal(c, "get", "http_header", d.HEADERS[2], "--field", "header_value",
+                                stdout=False)
+    tap.equal((shown, out.decode()), ("", d.ODD), "in a file it is as it is")
     _, shown, _ = on_terminal(c, "page", "shop")
     tap.ok(shown.startswith("\x1b[1mUPDATED") and "\x1b[0m\r\n" in shown, "titles are bold")
     _, shown, _ = on_terminal(c, "page", "shop", env={"NO_COLOR": "1"})

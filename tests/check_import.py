@@ -128,7 +128,7 @@ def check_workspaces(c: cli.Cli) -> None:
     c.fails(3, "2 workspaces", "import", "-w", "twin", SHOP_HAR)
     c.fails(1, cli.ulid(cli.fake_id(1, 99)), "import", "-w", cli.ulid(cli.fake_id(1, 99)),
             SHOP_HAR)
-    c.fails(2, "empty", "import", "-w", "", SHOP_HAR)
+    c.fails(2, "''", "import", "-w", "", SHOP_HAR)
     c.fails(3, "nothing was written", "import", "-w", "\udcff", SHOP_HAR)
     tap.equal(c.head(), before, "refused imports wrote nothing")
 
@@ -142,6 +142,17 @@ def check_workspaces(c: cli.Cli) -> None:
     lines = c.json("import", "-w", "both", one, two)
     tap.equal([(o["workspace"], o["requests"], o["records"], o["skipped"]) for o in lines],
               [("both", 34, 209, 209)], "two equal files in one workspace")
+    third = c.folder / "three.har"
+    third.write_bytes(SHOP_HAR.read_bytes())
+    before = sum(len(c.rows(e)) for e in cli.ENTITIES)
+    four = c.folder / "four.har"
+    four.write_bytes(SHOP_HAR.read_bytes())
+    lines = c.json("import", third, four, third, one, one)
+    tap.equal([(o["workspace"], o["requests"], o["records"], o["skipped"]) for o in lines],
+              [("three", 34, 209, 209), ("four", 17, 209, 0), ("one", 34, 0, 418)],
+              "a file that is given twice beside others is counted once")
+    tap.equal(sum(len(c.rows(e)) for e in cli.ENTITIES) - before,
+              sum(o["records"] for o in lines) + 2, "records, and two workspaces that are not among them")
     got = c.one("import", "-", stdin=SHOP_HAR.read_bytes())
     tap.equal((got["workspace"], got["requests"]), ("standard input", 17), "import -")
     got = c.one("import", "-w", "empty", "-", stdin=b'{"log": {"entries": []}}')

@@ -18,6 +18,8 @@ reqcast = python_module.load()
 Code = reqcast.Code
 PAGE = cli.ROOT / "docs/limits.md"
 CONSTANT = re.compile(r"^`(\w+)` in `([\w./]+)`")
+# Values that the source does not name.
+OTHERS = {"text or bytes at all"}  # SQLite's own
 tried = set()
 
 
@@ -49,6 +51,12 @@ def check_values() -> None:
             n += 1
             tap.equal(int(number[0].replace(",", "")), defined(*m.groups()), f"{what}: {m[1]}")
     tap.ok(n >= 25, f"{n} values were held to the source")
+    tap.equal([what for what, tried_here, value, source in rows() if re.search(r"\d", value)
+               and not tried_here and not CONSTANT.match(source) and what not in OTHERS], [],
+              "each value is a constant of the source, tried here, or somebody else's")
+    prose = [line for line in PAGE.read_text(encoding="utf-8").splitlines()
+             if not line.startswith("|") and re.search(r"(?<!U\+FFFD)\b\d[\d,.]*\d", line)]
+    tap.equal(prose, [], "and there are no figures beside the tables")
     public = re.findall(r"^#define (RQC_\w*(?:MAX|BYTES))\b", (cli.ROOT / "api/reqcast.h")
                         .read_text(), re.M)
     text = PAGE.read_text(encoding="utf-8")
@@ -206,6 +214,42 @@ def check_files(c: cli.Cli) -> None:
 # ---- Input of the command line -------------------------------------------------------------------
 
 
+def check_files_read(c: cli.Cli) -> None:
+    """What a file to import says beyond what a table holds."""
+    def imported(name, entries, **more):
+        har = {"log": {"entries": entries, **more}}
+        return c.run("--json", "import", "-w", name, "-", stdin=json.dumps(har).encode())
+
+    def entry(at, size):
+        return {"startedDateTime": at, "request": {"method": "GET", "url": "https://a.test/"},
+                "response": {"status": 200, "content": {"size": size}}}
+    most = limit("a number in a file, either way")
+    for given in (most - 1, most, 2 * most):
+        imported(f"size {given}", [entry("2025-01-01T00:00:00Z", given)])
+        [row] = c.rows("http_response", "http_id IN (SELECT id FROM http WHERE workspace_id ="
+                       " (SELECT id FROM workspaces WHERE name = ?))", f"size {given}")
+        tap.equal(row["size"], min(given, most), f"a size of {given}")
+    limit("year of a start time")
+    for year, said in (("0000", True), ("0001", False), ("9999", False), ("10000", True)):
+        r = imported(f"year {year}", [entry(f"{year}-06-01T00:00:00Z", 1)])
+        tap.ok(r.status == 0 and bool(r.errors) == said, f"a start in the year {year}")
+    most = limit("folders in folders of a collection")
+    for n, status in ((most, 0), (most + 1, 3)):
+        item = [{"name": "r", "request": {"method": "GET", "url": "https://a.test/"}}]
+        for _ in range(n):
+            item = [{"name": "f", "item": item}]
+        schema = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+        data = json.dumps({"info": {"name": "deep", "schema": schema}, "item": item})
+        r = c.run("import", "-w", "deep", "-", stdin=data.encode())
+        tap.equal(r.status, status, f"folders {n} deep")
+    most = limit("name of a workspace taken from a file")
+    for n in (most, most + 1):
+        data = {"info": {"name": "n" * n, "schema": schema}, "item": []}
+        (c.folder / "file.json").write_text(json.dumps(data))
+        got = c.one("import", c.folder / "file.json", quiet=False)
+        tap.equal(got["workspace"], "n" * n if n == most else "file", f"a name of {n} bytes")
+
+
 def check_input(c: cli.Cli) -> None:
     most = limit("options in one command")
     tap.equal([c.run("count", "shop", *["--until=9"] * n).status for n in (most, most + 1)], [0, 2],
@@ -231,6 +275,7 @@ def check_input(c: cli.Cli) -> None:
     names = [r["name"] for r in c.rows("http", "url LIKE 'https://a.test/%'", order="length(url)")]
     tap.equal(sorted(names), sorted("GET " + p for p in (paths[0], paths[0], "é" * (most // 2))),
               "names of imported requests")
+    check_files_read(c)
     most = limit("warnings of a file")
     for n in (most, most + 1):
         har = {"log": {"entries": [{}] * n + [entry("https://a.test/")]}}

@@ -23,17 +23,17 @@ COMMANDS = {
     "stats": [[]],
     "import": [["-w", "shop", cli.ROOT / "docs/examples/shop.har"]],
     "workspaces": [[], ["--create", "another"]],
-    "page": [["shop"], ["shop", "--limit", 2]],
+    "page": [["shop", "--large"], ["shop", "--limit", 2]],
     "count": [["shop"]],
-    "changes": [["shop", "--since", 0], ["shop", "--limit", 3]],
-    "get": [[e, "ALL"] for e in cli.ENTITIES],
+    "changes": [["shop", "--since", 0, "--large"], ["shop", "--limit", 3]],
+    "get": [[e, *large, "ALL"] for e in cli.ENTITIES for large in ([], ["--large"])],
     "children": [[e, "OWNERS", "--all"] for e in list(cli.ENTITIES)[3:]],
-    "updates": [["shop", "--since", 0]],
+    "updates": [["shop", "--since", 0, "--large"]],
     "batch": [d.BASES[:3] + [d.DELTA]],
     "deltas": [[d.BASES[0]]],
     "metrics": [["shop"], [d.TWIN_1]],
     "activity": [["shop"]],
-    "resolve": [[d.BASES[0], "--delta", d.DELTA], [d.BASES[5]]],
+    "resolve": [[d.BASES[0], "--delta", d.DELTA], [d.BASES[5], "--large"]],
     "chain": [[d.BASES[0]]],
     "put": [[]],
     "patch": [["workspaces", d.TWIN_1, "name=x"], ["files", d.FOLDER, "name=x"],
@@ -177,7 +177,7 @@ def arguments(c: cli.Cli, words):
     if words == ["COPY"]:
         return [c.folder / "copy.db"]
     if words[-1:] == ["ALL"]:
-        return [words[0], *[cli.ulid(i) for i, in c.sql(f"SELECT id FROM {words[0]} LIMIT 40")]]
+        return [*words[:-1], *[cli.ulid(i) for i, in c.sql(f"SELECT id FROM {words[0]} LIMIT 40")]]
     if words[1:2] == ["OWNERS"]:
         owners = [d.RESPONSE] if words[0].startswith("http_response_") else d.BASES + [d.DELTA]
         return [words[0], *owners, *words[2:]]

@@ -82,7 +82,7 @@ static void test_record(void)
     row[RQCI_HTTP_RESPONSE_ASSERT_CREATED_AT] = rows_int(7);
     rqc_record *r = make(RQCI_HTTP_RESPONSE_ASSERT, row, UINT64_MAX);
     rqci_buf b = {0};
-    is(rqci_json_record(&b, r), RQC_OK, "a record");
+    is(rqci_json_record(&b, r, NULL), RQC_OK, "a record");
     is(text_of(&b),
        "{\"entity\":\"http_response_assert\",\"seq\":18446744073709551615,\"id\":\"" ID_A
        "\",\"response_id\":null,\"value\":\"a == b\",\"success\":true,\"created_at\":7}",
@@ -102,7 +102,7 @@ static void test_merged(void)
     const rqc_record *over = delta;
     rqc_item m = {.record = base, .over = &over, .nover = 1, .origin = RQC_ORIGIN_OVERRIDE};
     rqci_buf b = {0};
-    is(rqci_json_item(&b, &m), RQC_OK, "an item");
+    is(rqci_json_item(&b, &m, NULL), RQC_OK, "an item");
     const char *text = text_of(&b);
     ok(strstr(text, "\"value\":\"new\"") && strstr(text, "\"delta_value\":null") &&
            strstr(text, ",\"origin\":\"override\"}"),
@@ -110,7 +110,7 @@ static void test_merged(void)
     ok(strstr(text, "\"seq\":9,"), "the seq is the highest");
     b.len = 0;
     m = (rqc_item){.record = delta, .origin = RQC_ORIGIN_ADDITION};
-    (void)rqci_json_item(&b, &m);
+    (void)rqci_json_item(&b, &m, NULL);
     text = text_of(&b);
     ok(strstr(text, "\"value\":\"base\"") && strstr(text, "\"delta_value\":\"new\"") &&
            strstr(text, ",\"origin\":\"addition\"}"),
@@ -127,13 +127,13 @@ static void test_merged(void)
     delta = make(RQCI_HTTP, row, 11);
     const rqc_record *chain[] = {base, delta};
     b.len = 0;
-    is(rqci_json_chain(&b, chain, 2), RQC_OK, "a chain");
+    is(rqci_json_chain(&b, chain, 2, NULL), RQC_OK, "a chain");
     text = text_of(&b);
     ok(strstr(text, "\"seq\":12,") && strstr(text, ",\"name\":\"deep\"") &&
            strstr(text, "\"delta_name\":\"deep\"") && !strstr(text, "origin"),
        "merged: %s", text);
     b.len = 0;
-    (void)rqci_json_chain(&b, NULL, 0);
+    (void)rqci_json_chain(&b, NULL, 0, NULL);
     is(text_of(&b), "null", "of nothing");
     free(base);
     free(delta);
@@ -170,7 +170,7 @@ static void test_round_trip(void)
         }
         rqc_record *r = make(e->code, row, i);
         b.len = 0;
-        if (rqci_json_record(&b, r) != RQC_OK)
+        if (rqci_json_record(&b, r, NULL) != RQC_OK)
             bail("no memory");
         free(r);
         rqci_json_row back;

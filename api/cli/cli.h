@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "record/json.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -52,7 +53,11 @@ typedef struct cli {
     rqc_read *read;
     rqci_buf line; // of JSON that is made
     bool lost;     // there was no memory for some output
-    bool bar;      // a progress bar stands on the terminal
+    bool large;    // large values are wanted whole
+    int unread;    // the exit status where one could not be had; that was told, and output ends
+    void *whole;   // the one that was fetched last
+    rqci_json_whole fetcher;
+    bool bar; // a progress bar stands on the terminal
     int64_t bar_ms;
 } cli;
 
@@ -113,6 +118,8 @@ enum { CLI_READ, CLI_WRITE, CLI_CREATE, CLI_OWN };
 // CLI_CREATE its view and its reqcastd, for CLI_OWN not at all. CLI_CREATE makes what is missing. 0
 // or an exit status.
 int cli_open(cli *c, int how);
+// What helps against a failure's text, to stand behind it; "" where nothing is known.
+const char *cli_remedy(const char *text);
 // Opens for reading and begins the session c->read.
 int cli_begin(cli *c);
 // Begins the session anew, at the newest position.
@@ -124,12 +131,30 @@ void cli_close(cli *c);
 // An id or a unique name. *ret_name_free: no workspace is meant, and the text may name a new one;
 // only looked at when not NULL.
 int cli_find_workspace(cli *c, const char *text, uint8_t ret_id[16], bool *ret_name_free);
-int cli_parse_id(cli *c, const char *text, uint8_t ret_id[16]);
+// `what` names the option, NULL for a word. Mistakes in what is parsed are mistakes of usage.
+int cli_parse_id(cli *c, const char *what, const char *text, uint8_t ret_id[16]);
 int cli_parse_ids(cli *c, const cli_args *a, size_t from, uint8_t (**ret_ids)[16], size_t *ret_n);
 int cli_parse_entity(cli *c, const char *text, rqc_entity *ret_entity);
-// A whole number in a range; `what` names the option.
+int cli_parse_field(cli *c, const char *what, rqc_entity entity, const char *text, int *ret_field);
+// A whole number in a range.
 int cli_parse_int(cli *c, const char *what, const char *text, int64_t least, int64_t most,
                   int64_t *ret_number);
+// What --method asks for; NULL: any.
+int cli_parse_method(cli *c, const cli_args *a, int option, const char **ret_method);
+// The name of a file.
+int cli_parse_file(cli *c, const char *what, const char *text);
+
+// ---- Large values (whole.c) ----
+
+#define CLI_LARGE_HELP "--large brings values that are too large for the view whole."
+
+// A field of a record; a large value is fetched where c->large says so, and is valid until the next
+// call. Where it cannot be had c->unread is set.
+rqc_value cli_whole(cli *c, const rqc_record *r, int field);
+// The same for JSON: NULL where large values are not wanted.
+const rqci_json_whole *cli_json_whole(cli *c);
+// Writes a field's value to standard output, and nothing else: 0 or an exit status.
+int cli_write_field(cli *c, const rqc_record *r, int field);
 
 // ---- Output (output.c, table.c) ----
 
@@ -145,15 +170,19 @@ void cli_json_null(cli *c, const char *key);
 void cli_json_id(cli *c, const char *key, const uint8_t id[16]);
 void cli_json_position(cli *c, const rqc_position *p); // "seq": n, "position": "…"
 void cli_json_end(cli *c);
+// What the library made of a line: the line ends here where it could not.
+void cli_json_made(cli *c, rqc_err rc);
 
 // Records in the form that was asked for.
 void cli_records(cli *c, const rqc_record *const *items, size_t n);
 // A change in the form that was asked for (cmd_read.c).
 void cli_change(cli *c, const rqc_change *change);
 // Requests as a table (cmd_read.c).
-void cli_requests_table(const rqc_list *list);
+void cli_requests_table(cli *c, const rqc_list *list);
 void cli_record_json(cli *c, const rqc_record *r);
 void cli_record_text(cli *c, const rqc_record *r);
+// An argument in a message: '' where it is empty.
+const char *cli_shown(const char *text);
 // A time as people read it, UTC; "-" for 0.
 void cli_time_text(int64_t t, char ret_text[32]);
 // A value as people read it; appended to out.

@@ -53,7 +53,7 @@ static int refused(cli *c, rqc_err rc, const char *text)
     if (rc == RQC_NOT_FOUND)
         return cli_fail(c, rc, "%s: there is no database to attach to; reqcast init makes one",
                         c->db_path);
-    return cli_fail(c, rc, "%s", text);
+    return cli_fail(c, rc, "%s%s", text, cli_remedy(text));
 }
 
 enum { ATTACH_DRY_RUN };
@@ -98,7 +98,8 @@ static int detach(cli *c, const cli_args *a)
     parts p = {.all = true};
     rqc_error e;
     const rqc_err rc = rqc_capture_remove(c->db_path, note_part, &p, &e);
-    const int status = rc == RQC_OK ? show_parts(c, &p, "removed") : cli_fail(c, rc, "%s", e.text);
+    const int status = rc == RQC_OK ? show_parts(c, &p, "removed")
+                                    : cli_fail(c, rc, "%s%s", e.text, cli_remedy(e.text));
     rqci_buf_free(&p.text);
     if (status != CLI_OK)
         return status;

@@ -2,7 +2,9 @@
 // Commands that copy the database, and put a copy in its place.
 #include "api/cli/cli.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
 static void show(void *ctx, const char *what, uint64_t done, uint64_t total)
 {
@@ -15,14 +17,19 @@ static const cli_option backup_options[] = {{"force", 'f', NULL}, {NULL, 0, NULL
 
 static int backup(cli *c, const cli_args *a)
 {
-    const int status = cli_open(c, CLI_READ);
+    int status = cli_parse_file(c, "FILE", a->words[0]);
+    if (status == CLI_OK)
+        status = cli_open(c, CLI_READ);
     rqc_copied made;
     rqc_error e;
     if (status != CLI_OK)
         return status;
     const rqc_err rc = rqc_backup(c->db, a->words[0], cli_has(a, BACKUP_FORCE), show, c, &made, &e);
     if (rc != RQC_OK)
-        return cli_fail(c, rc == RQC_NOT_FOUND ? RQC_INVALID : rc, "%s", e.text);
+        return cli_fail(c, rc == RQC_NOT_FOUND ? RQC_INVALID : rc, "%s%s", e.text,
+                        strstr(e.text, strerror(EACCES))
+                            ? "; name a FILE in a folder that you may write to"
+                            : "");
     if (c->json) {
         cli_json_begin(c);
         cli_json_text(c, "file", a->words[0]);
@@ -40,11 +47,14 @@ static int restore(cli *c, const cli_args *a)
 {
     rqc_copied made;
     rqc_error e;
+    int status = cli_parse_file(c, "FILE", a->words[0]);
+    if (status != CLI_OK)
+        return status;
     const rqc_err rc = rqc_restore(c->db_path, a->words[0], show, c, &made, &e);
     if (rc != RQC_OK)
-        return cli_fail(c, rc, "%s; %s is as it was", e.text, c->db_path);
+        return cli_fail(c, rc, "%s; %s is as it was%s", e.text, c->db_path, cli_remedy(e.text));
     // The new term begins, and its view is built, here and now.
-    int status = cli_open(c, CLI_WRITE);
+    status = cli_open(c, CLI_WRITE);
     if (status == CLI_OK)
         status = cli_begin(c);
     if (status != CLI_OK)

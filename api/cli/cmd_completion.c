@@ -250,7 +250,8 @@ static int completion(cli *c, const cli_args *a)
     script s = {.rc = RQC_OK};
     const bool zsh = strcmp(shell, "zsh") == 0;
     if (!zsh && strcmp(shell, "bash") != 0 && strcmp(shell, "fish") != 0)
-        return cli_usage(c, "no completion for %s; there is one for bash, zsh and fish", shell);
+        return cli_usage(c, "no completion for %s; there is one for bash, zsh and fish",
+                         cli_shown(shell));
     say(&s, zsh ? "#compdef reqcast\n" : "", "# Made by: reqcast completion ", shell, "\n", NULL);
     if (strcmp(shell, "fish") == 0) {
         fish(&s);

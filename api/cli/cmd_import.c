@@ -11,28 +11,31 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MESSAGES_SHOWN 20
+#define MESSAGES_SHOWN     20
+#define WORKSPACE_NAME_MAX 511
 
 enum { OPTION_WORKSPACE, OPTION_FORMAT, OPTION_EDITED };
 
 typedef struct target {
     uint8_t id[16];
-    char name[512];
+    char name[WORKSPACE_NAME_MAX + 1];
     bool made; // by this transaction
     rqci_import_counts counts;
     uint64_t given, there, edited; // of the merge
+    rqci_buf added;                // by this transaction, where there are several files
 } target;
 
 typedef struct importing {
     cli *c;
     rqc_txn *txn;
-    const char *file;
+    const char *file, *shown; // its path, and what messages call it
     target *targets, *target; // target: of this file
     size_t ntargets;
     uint64_t messages; // about this file
     rqci_import_format format;
     rqci_edited edited;
     rqci_errbuf err;
+    bool several; // files
 } importing;
 
 // The importer's rows go to the merge, its messages to the terminal.
@@ -50,7 +53,7 @@ static void warn(void *ctx, const char *text)
 {
     importing *m = ctx;
     if (m->messages++ < MESSAGES_SHOWN || m->c->verbose)
-        cli_note(m->c, "%s: %s", m->file, text);
+        cli_note(m->c, "%s: %s", m->shown, text);
 }
 
 static void warn_of_file(void *ctx, const char *text)
@@ -61,7 +64,7 @@ static void warn_of_file(void *ctx, const char *text)
 static void progress(void *ctx, uint64_t done, uint64_t total)
 {
     importing *m = ((const merge_sink *)ctx)->m;
-    cli_progress(m->c, m->file, done, total);
+    cli_progress(m->c, m->shown, done, total);
 }
 
 // Makes a workspace in this transaction: with the id that an own export asks for, where no other
@@ -111,7 +114,7 @@ static int find_target(importing *m, const char *name, const rqci_import *file, 
 
 static int failed(importing *m, rqc_err rc, const char *text)
 {
-    return cli_fail(m->c, rc, "%s: %s; nothing was written", m->file,
+    return cli_fail(m->c, rc, "%s: %s; nothing was written", m->shown,
                     *text ? text : rqc_err_text(rc));
 }
 
@@ -121,6 +124,7 @@ static int run_file(importing *m, rqci_import *file, target *t)
     rqci_import_counts counts = {0};
     rqci_merge merge = {.txn = m->txn, .read = m->c->read, .how = m->edited, .say = warn, .ctx = m};
     merge_sink into = {&merge, m};
+    merge.added = m->several ? &t->added : NULL;
     const rqci_import_sink sink = {add, warn_of_file, progress, &into};
     rqc_err rc = rqci_import_run(file, t->id, (int64_t)time(NULL), &sink, &counts, &m->err);
     if (rc == RQC_OK)
@@ -142,7 +146,7 @@ static int run_file(importing *m, rqci_import *file, target *t)
 
 static int import_text(importing *m, rqci_buf *text, const char *workspace)
 {
-    char name[512];
+    char name[WORKSPACE_NAME_MAX + 1];
     target *t = NULL;
     rqci_import *file = NULL;
     const rqc_err rc = rqci_import_open((char *)text->data, text->len, m->format, &file, &m->err);
@@ -154,7 +158,7 @@ static int import_text(importing *m, rqci_buf *text, const char *workspace)
         status = run_file(m, file, t);
     rqci_import_free(file);
     if (status == CLI_OK && m->messages > MESSAGES_SHOWN && !m->c->verbose)
-        cli_note(m->c, "%s: and %" PRIu64 " message%s more; --verbose shows all", m->file,
+        cli_note(m->c, "%s: and %" PRIu64 " message%s more; --verbose shows all", m->shown,
                  m->messages - MESSAGES_SHOWN, cli_plural(m->messages - MESSAGES_SHOWN));
     return status;
 }
@@ -163,6 +167,7 @@ static int import_file(importing *m, const char *path, const char *workspace)
 {
     rqci_buf text = {0};
     m->file = path;
+    m->shown = strcmp(path, "-") == 0 ? "standard input" : path;
     m->messages = 0;
     m->err.text[0] = 0;
     const rqc_err rc = rqci_import_load(path, &text, &m->err);
@@ -207,6 +212,24 @@ static void summary(cli *c, const target *t, const rqc_result *r, uint64_t writt
     rqci_buf_free(&name);
 }
 
+static int compare_added(const void *a, const void *b)
+{
+    return memcmp(a, b, RQCI_ADDED_BYTES);
+}
+
+// Rows that were given to the transaction twice: it keeps the first.
+static uint64_t given_again(target *t)
+{
+    const size_t n = t->added.len / RQCI_ADDED_BYTES;
+    uint64_t again = 0;
+    if (n > 1)
+        qsort(t->added.data, n, RQCI_ADDED_BYTES, compare_added);
+    for (size_t i = 1; i < n; i++)
+        again += compare_added(t->added.data + (i - 1) * RQCI_ADDED_BYTES,
+                               t->added.data + i * RQCI_ADDED_BYTES) == 0;
+    return again;
+}
+
 static int import_all(importing *m, const cli_args *a)
 {
     rqc_error e;
@@ -231,13 +254,13 @@ static int import_all(importing *m, const cli_args *a)
     if (!r.visible)
         cli_note(m->c, "the import is durable, but the view cannot show it yet; see reqcast stats");
     for (size_t i = 0; i < m->ntargets; i++) {
-        const target *t = &m->targets[i];
-        // The store's own counts are exact, also when a file was given twice; they cannot be told
-        // apart when there are several workspaces.
+        target *t = &m->targets[i];
+        // The store's own counts cannot be told apart when there are several workspaces.
+        const uint64_t again = m->ntargets > 1 ? given_again(t) : 0;
         if (m->ntargets == 1)
             summary(m->c, t, &r, r.written - t->made, r.skipped);
         else
-            summary(m->c, t, &r, t->given - t->there, t->there);
+            summary(m->c, t, &r, t->given - t->there - again, t->there + again);
     }
     return CLI_OK;
 }
@@ -246,7 +269,9 @@ static int import_all(importing *m, const cli_args *a)
 static int check_files(cli *c, const cli_args *a)
 {
     for (size_t i = 0; i < a->n; i++)
-        if (strcmp(a->words[i], "-") != 0 && access(a->words[i], R_OK) != 0)
+        if (cli_parse_file(c, "FILE", a->words[i]) != CLI_OK)
+            return CLI_USAGE;
+        else if (strcmp(a->words[i], "-") != 0 && access(a->words[i], R_OK) != 0)
             return cli_fail(c, RQC_INVALID, "%s: %s; nothing was written", a->words[i],
                             strerror(errno));
     return CLI_OK;
@@ -260,23 +285,24 @@ static int read_options(cli *c, const cli_args *a, importing *m)
     const char *workspace = cli_value(a, OPTION_WORKSPACE);
     const char *format = cli_value(a, OPTION_FORMAT), *edited = cli_value(a, OPTION_EDITED);
     if (workspace && !*workspace)
-        return cli_usage(c, "-w needs the name or id of a workspace, not an empty one");
+        return cli_usage(c, "-w: '' is no name of a workspace");
     if (format) {
         m->format = rqci_import_format_named(format);
         if (m->format == RQCI_IMPORT_UNKNOWN)
-            return cli_usage(c, "--format is har, postman or curl, not %s", format);
+            return cli_usage(c, "--format: %s is none of har, postman, curl", cli_shown(format));
     }
     for (size_t i = 0; edited && i < sizeof choices / sizeof *choices; i++)
         if (strcmp(edited, choices[i]) == 0) {
             m->edited = (rqci_edited)i;
             return CLI_OK;
         }
-    return edited ? cli_usage(c, "--edited is keep, replace or copy, not %s", edited) : CLI_OK;
+    return edited ? cli_usage(c, "--edited: %s is none of keep, replace, copy", cli_shown(edited))
+                  : CLI_OK;
 }
 
 static int import(cli *c, const cli_args *a)
 {
-    importing m = {.c = c};
+    importing m = {.c = c, .several = a->n > 1};
     int status = read_options(c, a, &m);
     if (status == CLI_OK)
         status = check_files(c, a);
@@ -287,6 +313,8 @@ static int import(cli *c, const cli_args *a)
         return cli_fail(c, RQC_NO_MEMORY, "out of memory");
     status = import_all(&m, a);
     rqc_txn_free(m.txn);
+    for (size_t i = 0; i < m.ntargets; i++)
+        rqci_buf_free(&m.targets[i].added);
     free(m.targets);
     return status;
 }
@@ -304,7 +332,9 @@ const cli_command cli_import_commands[] = {
      "itself, or after the file. All files of one command are stored in one transaction. Importing "
      "a file again changes\n"
      "nothing. FILE may be - for standard input. FORMAT is har, postman or curl; without it each "
-     "file is looked at.\n\n"
+     "file is looked at.\n"
+     "Records that are told as written are those of the file: the row of a workspace that is made "
+     "for it is not one.\n\n"
      "CHOICE says what happens to records that differ from the file, because they were edited "
      "since: keep (without it:\n"
      "they stay), replace (they become what the file has), copy (the file's request is stored "

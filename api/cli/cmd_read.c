@@ -22,13 +22,15 @@ static int parse_until(cli *c, const cli_args *a, int option, int64_t *ret_until
 // ---- Pages --------------------------------------------------------------------------------------
 
 // A delta is known by what it overrides; its plain columns mean nothing.
-static rqc_value shown(const rqc_record *r, int field, int override)
+static void shown(cli *c, cli_table *t, const rqc_record *r, int field, int override)
 {
-    const rqc_value delta = rqc_field(r, RQC_HTTP_IS_DELTA), v = rqc_field(r, override);
-    return delta.u.i && (v.type == RQC_TEXT || v.type == RQC_LARGE) ? v : rqc_field(r, field);
+    const rqc_value delta = rqc_field(r, RQC_HTTP_IS_DELTA), o = rqc_field(r, override);
+    const bool overridden = delta.u.i && (o.type == RQC_TEXT || o.type == RQC_LARGE);
+    const rqc_value v = cli_whole(c, r, overridden ? override : field);
+    cli_cell_value(t, &v);
 }
 
-void cli_requests_table(const rqc_list *list)
+void cli_requests_table(cli *c, const rqc_list *list)
 {
     static const cli_column columns[] = {{"UPDATED (UTC)", false, false},
                                          {"METHOD", false, false},
@@ -40,24 +42,22 @@ void cli_requests_table(const rqc_list *list)
     cli_table_init(&t, columns);
     for (size_t i = 0; i < list->n; i++) {
         const rqc_record *r = list->items[i];
-        const rqc_value method = shown(r, RQC_HTTP_METHOD, RQC_HTTP_DELTA_METHOD),
-                        name = shown(r, RQC_HTTP_NAME, RQC_HTTP_DELTA_NAME);
-        const rqc_value url = shown(r, RQC_HTTP_URL, RQC_HTTP_DELTA_URL);
         char text[32];
         cli_time_text(rqc_record_updated(r), text);
         cli_cell_text(&t, text);
-        cli_cell_value(&t, &method);
-        cli_cell_value(&t, &name);
-        cli_cell_value(&t, &url);
+        shown(c, &t, r, RQC_HTTP_METHOD, RQC_HTTP_DELTA_METHOD);
+        shown(c, &t, r, RQC_HTTP_NAME, RQC_HTTP_DELTA_NAME);
+        shown(c, &t, r, RQC_HTTP_URL, RQC_HTTP_DELTA_URL);
         rqc_id_format(rqc_record_id(r), text);
         cli_cell_text(&t, text);
     }
     cli_table_print(&t, list->n > 0);
 }
 
-enum { PAGE_UNTIL, PAGE_METHOD, PAGE_LIMIT, PAGE_CURSOR };
+enum { PAGE_UNTIL, PAGE_METHOD, PAGE_LIMIT, PAGE_CURSOR, PAGE_LARGE };
 static const cli_option page_options[] = {
-    {"until", 0, "T"}, {"method", 0, "M"}, {"limit", 0, "N"}, {"cursor", 0, "C"}, {NULL, 0, NULL},
+    {"until", 0, "T"},  {"method", 0, "M"}, {"limit", 0, "N"},
+    {"cursor", 0, "C"}, {"large", 0, NULL}, {NULL, 0, NULL},
 };
 
 static int page(cli *c, const cli_args *a)
@@ -66,13 +66,17 @@ static int page(cli *c, const cli_args *a)
     int64_t until, limit = 50;
     rqc_page_cursor cursor = RQC_PAGE_CURSOR_INIT;
     char next[CLI_PAGE_CURSOR_TEXT];
+    const char *method;
+    c->large = cli_has(a, PAGE_LARGE);
     int status = parse_until(c, a, PAGE_UNTIL, &until);
     if (status == CLI_OK && cli_has(a, PAGE_LIMIT))
         status = cli_parse_int(c, "--limit", cli_value(a, PAGE_LIMIT), 1, RQC_PAGE_MAX, &limit);
     if (status == CLI_OK && cli_has(a, PAGE_CURSOR) &&
         cli_page_cursor_parse(cli_value(a, PAGE_CURSOR), &cursor) != RQC_OK)
-        status = cli_fail(c, RQC_INVALID, "--cursor: %s is not what a page gave as next",
-                          cli_value(a, PAGE_CURSOR));
+        status = cli_usage(c, "--cursor: %s is not what a page gave as next",
+                           cli_shown(cli_value(a, PAGE_CURSOR)));
+    if (status == CLI_OK)
+        status = cli_parse_method(c, a, PAGE_METHOD, &method);
     if (status == CLI_OK)
         status = cli_begin(c);
     if (status == CLI_OK)
@@ -80,8 +84,7 @@ static int page(cli *c, const cli_args *a)
     if (status != CLI_OK)
         return status;
     rqc_list list = RQC_LIST_INIT;
-    const rqc_err rc = rqc_page(c->read, workspace, until, cli_value(a, PAGE_METHOD),
-                                (uint32_t)limit, &cursor, &list);
+    const rqc_err rc = rqc_page(c->read, workspace, until, method, (uint32_t)limit, &cursor, &list);
     if (rc != RQC_OK)
         return cli_read_failed(c, rc, "page");
     cli_page_cursor_format(&cursor, next);
@@ -96,7 +99,7 @@ static int page(cli *c, const cli_args *a)
         cli_json_position(c, &p);
         cli_json_end(c);
     } else {
-        cli_requests_table(&list);
+        cli_requests_table(c, &list);
         if (list.n == 0)
             puts("no requests");
         if (cursor.state == 1)
@@ -133,20 +136,22 @@ static int count(cli *c, const cli_args *a)
 
 // ---- Changes ------------------------------------------------------------------------------------
 
+// Before there is a session only its form is looked at.
 static int parse_cursor(cli *c, const char *text, rqc_cursor *ret)
 {
-    const rqc_position here = rqc_read_position(c->read);
+    const rqc_position nowhere = {.term = 0}, here = c->read ? rqc_read_position(c->read) : nowhere;
     const rqc_err rc = cli_changes_cursor_parse(text, &here, ret);
+    if (rc == RQC_EPOCH_CHANGED && !c->read)
+        return CLI_OK;
     if (rc == RQC_EPOCH_CHANGED)
         return cli_fail(
             c, rc,
             "--since: %s belongs to another history of the database; start over with --since 0",
             text);
     if (rc != RQC_OK)
-        return cli_fail(
-            c, rc,
-            "--since: %s is no position (SEQ, TERM@STOREID:SEQ, or what changes gave as next)",
-            text);
+        return cli_usage(
+            c, "--since: %s is no position (SEQ, TERM@STOREID:SEQ, or what changes gave as next)",
+            cli_shown(text));
     return CLI_OK;
 }
 
@@ -157,7 +162,7 @@ static void change_json(cli *c, const rqc_change *change)
     if (change->op == 1) {
         // The record's own object follows, its opening brace a comma.
         const size_t at = c->line.len;
-        c->lost = rqci_json_record(&c->line, change->record) != RQC_OK || c->lost;
+        cli_json_made(c, rqci_json_record(&c->line, change->record, cli_json_whole(c)));
         if (c->line.len <= at)
             return;
         c->line.data[at] = ',';
@@ -206,9 +211,10 @@ static void changes_end(cli *c, const rqc_cursor *cursor, bool up_to_date)
     cli_json_end(c);
 }
 
-enum { CHANGES_SINCE, CHANGES_LIMIT };
+enum { CHANGES_SINCE, CHANGES_LIMIT, CHANGES_LARGE };
 static const cli_option changes_options[] = {{"since", 0, "SEQ"},
                                              {"limit", 0, "N"},
+                                             {"large", 0, NULL},
                                              {NULL, 0, NULL}};
 
 static int changes(cli *c, const cli_args *a)
@@ -217,8 +223,11 @@ static int changes(cli *c, const cli_args *a)
     int64_t limit = INT64_MAX;
     rqc_cursor cursor = RQC_CURSOR_INIT(0);
     int status = CLI_OK, up_to_date = 0;
+    c->large = cli_has(a, CHANGES_LARGE);
     if (cli_has(a, CHANGES_LIMIT))
         status = cli_parse_int(c, "--limit", cli_value(a, CHANGES_LIMIT), 1, INT64_MAX, &limit);
+    if (status == CLI_OK && cli_has(a, CHANGES_SINCE))
+        status = parse_cursor(c, cli_value(a, CHANGES_SINCE), &cursor);
     if (status == CLI_OK)
         status = cli_begin(c);
     if (status == CLI_OK && cli_has(a, CHANGES_SINCE))
@@ -229,7 +238,7 @@ static int changes(cli *c, const cli_args *a)
         return status;
     rqc_changes_list list = RQC_CHANGES_INIT;
     rqc_err rc = RQC_OK;
-    while (rc == RQC_OK && limit > 0 && !up_to_date && !ferror(stdout)) {
+    while (rc == RQC_OK && limit > 0 && !up_to_date && !ferror(stdout) && c->unread == CLI_OK) {
         const uint32_t n = limit < CHANGES_PAGE ? (uint32_t)limit : CHANGES_PAGE;
         rc = rqc_changes(c->read, workspace, &cursor, n, &list, &up_to_date);
         for (size_t i = 0; rc == RQC_OK && i < list.n; i++)
@@ -250,12 +259,37 @@ static int changes(cli *c, const cli_args *a)
 
 // ---- Records ------------------------------------------------------------------------------------
 
+enum { GET_LARGE, GET_FIELD };
+static const cli_option get_options[] = {{"large", 0, NULL},
+                                         {"field", 0, "FIELD"},
+                                         {NULL, 0, NULL}};
+
+static int get_options_of(cli *c, const cli_args *a, rqc_entity entity, int *ret_field)
+{
+    const char *field = cli_value(a, GET_FIELD);
+    c->large = cli_has(a, GET_LARGE);
+    *ret_field = -1;
+    if (!field)
+        return CLI_OK;
+    const int status = cli_parse_field(c, "--field", entity, field, ret_field);
+    if (status != CLI_OK)
+        return status;
+    if (a->n > 2)
+        return cli_usage(c, "--field %s: of one ID, not of %zu", field, a->n - 1);
+    return c->json ? cli_usage(c, "--field %s writes the value itself, not JSON: leave out --json",
+                               field)
+                   : CLI_OK;
+}
+
 static int get(cli *c, const cli_args *a)
 {
     rqc_entity entity;
     uint8_t(*ids)[16] = NULL;
     size_t n = 0, missing = 0;
+    int field;
     int status = cli_parse_entity(c, a->words[0], &entity);
+    if (status == CLI_OK)
+        status = get_options_of(c, a, entity, &field);
     if (status == CLI_OK)
         status = cli_parse_ids(c, a, 1, &ids, &n);
     if (status == CLI_OK)
@@ -264,7 +298,9 @@ static int get(cli *c, const cli_args *a)
     for (size_t i = 0; i < n && status == CLI_OK; i++) {
         const rqc_record *r;
         const rqc_err rc = rqc_get(c->read, entity, ids[i], &r);
-        if (rc == RQC_OK)
+        if (rc == RQC_OK && field >= 0)
+            status = cli_write_field(c, r, field);
+        else if (rc == RQC_OK)
             cli_records(c, &r, 1);
         else if (rc != RQC_NOT_FOUND)
             status = cli_read_failed(c, rc, "get");
@@ -280,7 +316,7 @@ static int get(cli *c, const cli_args *a)
 }
 
 // One line per record: the fields that people look for in children.
-static void children_table(rqc_entity entity, const rqc_list *list)
+static void children_table(cli *c, rqc_entity entity, const rqc_list *list)
 {
     static const cli_column columns[] = {{"OWNER", false, false}, {"KEY", false, true},
                                          {"VALUE", false, true},  {"UPDATED (UTC)", false, false},
@@ -300,11 +336,12 @@ static void children_table(rqc_entity entity, const rqc_list *list)
     cli_table_init(&t, columns);
     for (size_t i = 0; i < list->n; i++) {
         const rqc_record *r = list->items[i];
-        const rqc_value o = rqc_field(r, owner), k = rqc_field(r, key), v = rqc_field(r, value);
+        const int fields[] = {owner, key, value};
         char text[32];
-        cli_cell_value(&t, &o);
-        cli_cell_value(&t, &k);
-        cli_cell_value(&t, &v);
+        for (size_t f = 0; f < 3; f++) {
+            const rqc_value v = cli_whole(c, r, fields[f]);
+            cli_cell_value(&t, &v);
+        }
         cli_time_text(rqc_record_updated(r), text);
         cli_cell_text(&t, text);
         rqc_id_format(rqc_record_id(r), text);
@@ -315,8 +352,11 @@ static void children_table(rqc_entity entity, const rqc_list *list)
         puts("none");
 }
 
-enum { CHILDREN_UNTIL, CHILDREN_ALL };
-static const cli_option children_options[] = {{"until", 0, "T"}, {"all", 0, NULL}, {NULL, 0, NULL}};
+enum { CHILDREN_UNTIL, CHILDREN_ALL, CHILDREN_LARGE };
+static const cli_option children_options[] = {{"until", 0, "T"},
+                                              {"all", 0, NULL},
+                                              {"large", 0, NULL},
+                                              {NULL, 0, NULL}};
 
 static int children(cli *c, const cli_args *a)
 {
@@ -324,6 +364,7 @@ static int children(cli *c, const cli_args *a)
     int64_t until;
     uint8_t(*ids)[16] = NULL;
     size_t n = 0;
+    c->large = cli_has(a, CHILDREN_LARGE);
     int status = parse_until(c, a, CHILDREN_UNTIL, &until);
     if (status == CLI_OK)
         status = cli_parse_entity(c, a->words[0], &entity);
@@ -345,7 +386,7 @@ static int children(cli *c, const cli_args *a)
     if (status == CLI_OK && c->json)
         cli_records(c, list.items, list.n);
     else if (status == CLI_OK)
-        children_table(entity, &list);
+        children_table(c, entity, &list);
     rqc_list_free(&list);
     free(ids);
     return status;
@@ -354,30 +395,33 @@ static int children(cli *c, const cli_args *a)
 static const cli_option count_options[] = {{"until", 0, "T"}, {NULL, 0, NULL}};
 
 const cli_command cli_read_commands[] = {
-    {"page", "WORKSPACE [--until T] [--method M] [--limit 50] [--cursor C]",
+    {"page", "WORKSPACE [--until T] [--method M] [--limit 50] [--cursor C] [--large]",
      "base requests of a workspace, newest first\n\n"
      "A WORKSPACE is an id or a unique name. --until takes UNIX seconds. What a page gives as next "
-     "goes on with --cursor.\n\n"
+     "goes on with --cursor. " CLI_LARGE_HELP "\n\n"
      "Example: reqcast page shop --method POST --limit 20",
      page_options, 1, 1, page},
     {"count", "WORKSPACE [--until T]",
      "how many base requests a workspace has\n\n"
      "Example: reqcast count shop",
      count_options, 1, 1, count},
-    {"changes", "WORKSPACE [--since SEQ] [--limit N]",
+    {"changes", "WORKSPACE [--since SEQ] [--limit N] [--large]",
      "each record that changed, once, in order of its last change\n\n"
      "Deletions come as such. --since takes a SEQ, a position, or what changes gave as next; 0 or "
-     "none: everything.\n\n"
+     "none: everything. " CLI_LARGE_HELP "\n\n"
      "Example: reqcast --json changes shop --since 0",
      changes_options, 1, 1, changes},
-    {"get", "ENTITY ID...",
-     "records by id\n\n"
-     "Example: reqcast get http 01K742SA9ZQCRRV30NT5JTECS8",
-     NULL, 2, SIZE_MAX, get},
-    {"children", "ENTITY HTTP_ID... [--until T] [--all]",
+    {"get", "ENTITY ID... [--large] [--field FIELD]",
+     "records by id\n\n" CLI_LARGE_HELP
+     " --field writes the value of one field of one record as it is, "
+     "large or not, and nothing else.\n\n"
+     "Example: reqcast get http 01K742SA9ZQCRRV30NT5JTECS8\n"
+     "         reqcast get http_response 01K742SB1QVGB1D3T399TRSCJE --field body >page.html",
+     get_options, 2, SIZE_MAX, get},
+    {"children", "ENTITY HTTP_ID... [--until T] [--all] [--large]",
      "headers, parameters and so on of requests\n\n"
      "Only enabled ones, unless --all. For http_response_header and http_response_assert the ids "
-     "are those of responses.\n\n"
+     "are those of responses. " CLI_LARGE_HELP "\n\n"
      "Example: reqcast children http_header 01K742SA9ZQCRRV30NT5JTECS8 --all",
      children_options, 2, SIZE_MAX, children},
     {NULL, NULL, NULL, NULL, 0, 0, NULL},

@@ -24,26 +24,31 @@ static void show(cli *c, const rqc_list *list)
     if (c->json)
         cli_records(c, list->items, list->n);
     else
-        cli_requests_table(list);
+        cli_requests_table(c, list);
 }
 
-enum { TIME_SINCE, TIME_UNTIL, TIME_METHOD };
-static const cli_option updates_options[] = {{"since", 0, "T"},
-                                             {"until", 0, "T"},
-                                             {"method", 0, "M"},
-                                             {NULL, 0, NULL}};
-static const cli_option since_until[] = {{"since", 0, "T"}, {"until", 0, "T"}, {NULL, 0, NULL}};
+enum { TIME_SINCE, TIME_UNTIL, TIME_LARGE, TIME_METHOD };
+static const cli_option updates_options[] = {
+    {"since", 0, "T"}, {"until", 0, "T"}, {"large", 0, NULL}, {"method", 0, "M"}, {NULL, 0, NULL}};
+static const cli_option deltas_options[] = {{"since", 0, "T"},
+                                            {"until", 0, "T"},
+                                            {"large", 0, NULL},
+                                            {NULL, 0, NULL}};
 static const cli_option since_only[] = {{"since", 0, "T"}, {NULL, 0, NULL}};
 
 static int updates(cli *c, const cli_args *a)
 {
     uint8_t workspace[16];
     int64_t since, until;
+    const char *method;
     if (!cli_has(a, TIME_SINCE))
         return cli_usage(c, "updates needs --since T");
+    c->large = cli_has(a, TIME_LARGE);
     int status = parse_time(c, a, TIME_SINCE, "--since", 0, &since);
     if (status == CLI_OK)
         status = parse_time(c, a, TIME_UNTIL, "--until", RQC_ANY_TIME, &until);
+    if (status == CLI_OK)
+        status = cli_parse_method(c, a, TIME_METHOD, &method);
     if (status == CLI_OK)
         status = cli_begin(c);
     if (status == CLI_OK)
@@ -54,9 +59,8 @@ static int updates(cli *c, const cli_args *a)
     rqc_page_cursor cursor = RQC_PAGE_CURSOR_INIT;
     rqc_err rc = RQC_OK;
     bool any = false;
-    while (rc == RQC_OK && cursor.state != 2 && !ferror(stdout)) {
-        rc = rqc_updates(c->read, workspace, since, until, cli_value(a, TIME_METHOD), PAGE, &cursor,
-                         &list);
+    while (rc == RQC_OK && cursor.state != 2 && !ferror(stdout) && c->unread == CLI_OK) {
+        rc = rqc_updates(c->read, workspace, since, until, method, PAGE, &cursor, &list);
         if (rc == RQC_OK && list.n > 0)
             show(c, &list);
         any = any || list.n > 0;
@@ -99,15 +103,18 @@ static int by_ids(cli *c, const cli_args *a, bool deltas, int since_option, int 
     return status;
 }
 
-static const cli_option until_only[] = {{"until", 0, "T"}, {NULL, 0, NULL}};
+enum { BATCH_UNTIL, BATCH_LARGE };
+static const cli_option batch_options[] = {{"until", 0, "T"}, {"large", 0, NULL}, {NULL, 0, NULL}};
 
 static int batch(cli *c, const cli_args *a)
 {
-    return by_ids(c, a, false, -1, 0);
+    c->large = cli_has(a, BATCH_LARGE);
+    return by_ids(c, a, false, -1, BATCH_UNTIL);
 }
 
 static int deltas(cli *c, const cli_args *a)
 {
+    c->large = cli_has(a, TIME_LARGE);
     return by_ids(c, a, true, TIME_SINCE, TIME_UNTIL);
 }
 
@@ -211,20 +218,20 @@ static int activity(cli *c, const cli_args *a)
 }
 
 const cli_command cli_time_commands[] = {
-    {"updates", "WORKSPACE --since T [--until T] [--method M]",
+    {"updates", "WORKSPACE --since T [--until T] [--method M] [--large]",
      "bases and deltas that were updated in a time window, oldest first\n\n"
      "The window is since < updated_at <= until, in UNIX seconds. Times are data and may repeat or "
-     "step back; changes misses nothing.\n\n"
+     "step back; changes misses nothing. " CLI_LARGE_HELP "\n\n"
      "Example: reqcast updates shop --since 1760000000",
      updates_options, 1, 1, updates},
-    {"batch", "HTTP_ID... [--until T]",
-     "requests by id, newest first\n\n"
+    {"batch", "HTTP_ID... [--until T] [--large]",
+     "requests by id, newest first\n\n" CLI_LARGE_HELP "\n\n"
      "Example: reqcast batch 01K742SA9ZQCRRV30NT5JTECS8 01K742SB1QVGB1D3T399TRSCJE",
-     until_only, 1, SIZE_MAX, batch},
-    {"deltas", "HTTP_ID... [--since T] [--until T]",
-     "the deltas of requests, one level down\n\n"
+     batch_options, 1, SIZE_MAX, batch},
+    {"deltas", "HTTP_ID... [--since T] [--until T] [--large]",
+     "the deltas of requests, one level down\n\n" CLI_LARGE_HELP "\n\n"
      "Example: reqcast deltas 01K742SA9ZQCRRV30NT5JTECS8",
-     since_until, 1, SIZE_MAX, deltas},
+     deltas_options, 1, SIZE_MAX, deltas},
     {"metrics", "WORKSPACE [--since T]",
      "how many requests there are, of which kind, how new\n\n"
      "Example: reqcast metrics shop",

@@ -87,7 +87,8 @@ static int parse_since(cli *c, const char *text, rqc_sub_options *o)
     const rqc_position any = {.term = 0};
     rqc_position p;
     if (rqc_position_parse(text, &any, &p) != RQC_OK)
-        return cli_usage(c, "--since: %s is no position (SEQ or TERM@STOREID:SEQ)", text);
+        return cli_usage(c, "--since: %s is no position (SEQ or TERM@STOREID:SEQ)",
+                         cli_shown(text));
     memcpy(o->since.store_id, p.store_id, 16);
     o->since.term = p.term;
     o->since.cursor.seq = p.seq;
@@ -100,13 +101,11 @@ static int find_stream(cli *c, const cli_args *a, uint8_t workspace[16], char ur
     rqc_error e;
     const char *given = cli_value(a, WATCH_URL);
     int status = CLI_OK;
-    if (cli_has(a, WATCH_ALL) == (a->n == 1))
-        return cli_usage(c, "name a workspace, or say --all");
     if (given) {
         if (strlen(given) >= RQC_URL_TEXT)
             return cli_usage(c, "--url: longer than %d bytes", RQC_URL_TEXT - 1);
         memcpy(url, given, strlen(given) + 1);
-        return a->n == 1 ? cli_parse_id(c, a->words[0], workspace) : CLI_OK;
+        return a->n == 1 ? cli_parse_id(c, NULL, a->words[0], workspace) : CLI_OK;
     }
     const rqc_err rc = rqc_sidecar_url(c->db_path, url, &e);
     if (rc != RQC_OK)
@@ -144,11 +143,15 @@ static int watch(cli *c, const cli_args *a)
     rqc_sub_options o = RQC_SUB_OPTIONS_INIT;
     rqc_sub *sub;
     rqc_error e;
-    int status = find_stream(c, a, workspace, url);
+    int status = cli_has(a, WATCH_ALL) == (a->n == 1)
+                     ? cli_usage(c, "name a workspace, or say --all")
+                     : CLI_OK;
     if (status == CLI_OK && cli_has(a, WATCH_COUNT))
         status = cli_parse_int(c, "--count", cli_value(a, WATCH_COUNT), 1, INT64_MAX, &left);
     if (status == CLI_OK && cli_has(a, WATCH_SINCE))
         status = parse_since(c, cli_value(a, WATCH_SINCE), &o);
+    if (status == CLI_OK)
+        status = find_stream(c, a, workspace, url);
     if (status != CLI_OK)
         return status;
     o.workspace = a->n == 1 ? workspace : NULL;
@@ -156,6 +159,8 @@ static int watch(cli *c, const cli_args *a)
     o.from_now = !o.digest && !cli_has(a, WATCH_SINCE);
     o.bookmarks = cli_has(a, WATCH_BOOKMARKS);
     rqc_err rc = rqc_subscribe(url, &o, &sub, &e);
+    if (rc == RQC_INVALID && cli_has(a, WATCH_URL))
+        return cli_usage(c, "--url: %s%s", *url ? "" : "''", e.text);
     if (rc != RQC_OK)
         return cli_fail(c, rc, "%s", e.text);
     bool followed = false;

@@ -10,7 +10,7 @@ static int create(cli *c, const char *name)
     uint8_t id[16];
     bool name_free;
     if (!*name)
-        return cli_usage(c, "a workspace needs a name that is not empty");
+        return cli_usage(c, "--create: '' is no name of a workspace");
     int status = cli_open(c, CLI_CREATE);
     if (status == CLI_OK)
         status = cli_begin(c);

@@ -165,17 +165,12 @@ typedef struct patch_args {
     uint64_t if_seq;
 } patch_args;
 
-static int find_field(cli *c, rqc_entity entity, const char *name, int *ret_field)
+static int find_field(cli *c, const char *what, rqc_entity entity, const char *name, int *ret_field)
 {
-    const int field = rqc_field_number(entity, name);
-    if (field < 0)
-        return cli_fail(c, RQC_INVALID,
-                        "%s: %s has no such field; reqcast get %s ID --json shows all", name,
-                        rqc_entity_name(entity), rqc_entity_name(entity));
-    if (field == 0)
-        return cli_fail(c, RQC_INVALID, "the id of a record cannot be changed");
-    *ret_field = field;
-    return CLI_OK;
+    const int status = cli_parse_field(c, what, entity, name, ret_field);
+    if (status != CLI_OK || *ret_field > 0)
+        return status;
+    return cli_usage(c, "%s: the id of a record cannot be changed", what);
 }
 
 static int patch_field(cli *c, patch_args *p, const char *word)
@@ -187,7 +182,7 @@ static int patch_field(cli *c, patch_args *p, const char *word)
     if (!equals || equals == word)
         return cli_usage(c, "%s: not FIELD=VALUE", word);
     snprintf(name, sizeof name, "%.*s", (int)(equals - word < 63 ? equals - word : 63), word);
-    const int status = find_field(c, p->entity, name, &field);
+    const int status = find_field(c, "FIELD=VALUE", p->entity, name, &field);
     if (status != CLI_OK)
         return status;
     if (p->row[field].type != RQC_ABSENT)
@@ -198,6 +193,14 @@ static int patch_field(cli *c, patch_args *p, const char *word)
                         &p->scratch[field], &p->row[field], &err);
     return rc == RQC_OK ? CLI_OK
                         : cli_fail(c, rc, "%s: %s", name, *err.text ? err.text : rqc_err_text(rc));
+}
+
+static int if_seq_form(cli *c, const char *text, const rqc_position *here, rqc_position *ret)
+{
+    return rqc_position_parse(text, here, ret) == RQC_OK && ret->seq > 0
+               ? CLI_OK
+               : cli_usage(c, "--if-seq: %s is no position (SEQ or TERM@STOREID:SEQ)",
+                           cli_shown(text));
 }
 
 // --if-seq takes a seq or a whole position; one of another history cannot be compared.
@@ -212,8 +215,9 @@ static int parse_if_seq(cli *c, const char *text, uint64_t *ret_seq)
     const rqc_position here = rqc_read_position(r);
     rqc_read_free(r);
     rqc_position p;
-    if (rqc_position_parse(text, &here, &p) != RQC_OK || p.seq == 0)
-        return cli_usage(c, "--if-seq: %s is no position (SEQ or TERM@STOREID:SEQ)", text);
+    const int status = if_seq_form(c, text, &here, &p);
+    if (status != CLI_OK)
+        return status;
     if (rc == RQC_OK && (p.term != here.term || memcmp(p.store_id, here.store_id, 16) != 0))
         return cli_fail(c, RQC_EPOCH_CHANGED,
                         "--if-seq: %s belongs to another history of the database", text);
@@ -225,18 +229,23 @@ static int patch_parse(cli *c, const cli_args *a, patch_args *p)
 {
     int status = cli_parse_entity(c, a->words[0], &p->entity);
     if (status == CLI_OK)
-        status = cli_parse_id(c, a->words[1], p->id);
+        status = cli_parse_id(c, NULL, a->words[1], p->id);
     for (size_t i = 2; i < a->n && status == CLI_OK; i++)
         status = patch_field(c, p, a->words[i]);
     for (size_t i = 0; i < a->ngiven && status == CLI_OK; i++) {
         int field;
         if (a->given[i].option != PATCH_UNSET)
             continue;
-        status = find_field(c, p->entity, a->given[i].value, &field);
+        status = find_field(c, "--unset", p->entity, a->given[i].value, &field);
         if (status == CLI_OK && p->row[field].type != RQC_ABSENT)
             status = cli_usage(c, "%s: given twice", a->given[i].value);
         if (status == CLI_OK)
             p->row[field] = rqc_null();
+    }
+    if (status == CLI_OK && cli_has(a, PATCH_IF_SEQ)) {
+        const rqc_position any = {.term = 0};
+        rqc_position seq;
+        status = if_seq_form(c, cli_value(a, PATCH_IF_SEQ), &any, &seq);
     }
     if (status == CLI_OK && a->n == 2 && !cli_has(a, PATCH_UNSET))
         status = cli_usage(c, "nothing to change: give FIELD=VALUE or --unset FIELD");
@@ -342,7 +351,7 @@ const cli_command cli_write_commands[] = {
      "are; "
      "deletions among them are passed over.\n\n"
      "Example: reqcast put < records.jsonl"
-     "\n         reqcast --json changes shop | reqcast --db copy.db put",
+     "\n         reqcast --json changes shop --large | reqcast --db copy.db put",
      NULL, 0, 0, put},
     {"patch", "ENTITY ID FIELD=VALUE... [--unset FIELD] [--if-seq N]",
      "change fields of a record\n\n"

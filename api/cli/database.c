@@ -103,6 +103,16 @@ static int busy(cli *c, int how, const rqc_error *err, const rqc_error *why)
     return cli_fail(c, RQC_BUSY, "%s: %s", c->db_path, err->text);
 }
 
+const char *cli_remedy(const char *text)
+{
+    const char *view_dir = getenv("REQCAST_VIEW_DIR");
+    if (!strstr(text, strerror(EACCES)) && !strstr(text, "readonly"))
+        return "";
+    return strstr(text, view_dir && *view_dir ? view_dir : "/dev/shm")
+               ? "; name a folder that you may write to with REQCAST_VIEW_DIR"
+               : "; you need to be allowed to read and write the database and its folder";
+}
+
 int cli_open(cli *c, int how)
 {
     const char *view_dir = getenv("REQCAST_VIEW_DIR");
@@ -132,7 +142,7 @@ int cli_open(cli *c, int how)
             c->db_path);
     if (rc == RQC_BUSY)
         return busy(c, how, &e, &why);
-    return cli_fail(c, rc, "%s: %s", c->db_path, e.text);
+    return cli_fail(c, rc, "%s: %s%s", c->db_path, e.text, cli_remedy(e.text));
 }
 
 int cli_read_failed(cli *c, rqc_err rc, const char *what)
@@ -174,14 +184,16 @@ void cli_close(cli *c)
     c->read = NULL;
     rqc_close(c->db);
     c->db = NULL;
+    free(c->whole);
+    c->whole = NULL;
 }
 
-int cli_parse_id(cli *c, const char *text, uint8_t ret_id[16])
+int cli_parse_id(cli *c, const char *what, const char *text, uint8_t ret_id[16])
 {
     if (rqc_id_parse(text, ret_id) == RQC_OK)
         return CLI_OK;
-    return cli_fail(c, RQC_INVALID, "%s: not an id; ids are 26 characters (ULID) or 32 hex digits",
-                    text);
+    return cli_usage(c, "%s%s%s: not an id; ids are 26 characters (ULID) or 32 hex digits",
+                     what ? what : "", what ? ": " : "", cli_shown(text));
 }
 
 int cli_parse_ids(cli *c, const cli_args *a, size_t from, uint8_t (**ret_ids)[16], size_t *ret_n)
@@ -191,7 +203,7 @@ int cli_parse_ids(cli *c, const cli_args *a, size_t from, uint8_t (**ret_ids)[16
     if (!ids)
         return cli_fail(c, RQC_NO_MEMORY, "out of memory");
     for (size_t i = 0; i < n; i++) {
-        const int status = cli_parse_id(c, a->words[from + i], ids[i]);
+        const int status = cli_parse_id(c, NULL, a->words[from + i], ids[i]);
         if (status != CLI_OK) {
             free(ids);
             return status;
@@ -212,13 +224,31 @@ int cli_parse_entity(cli *c, const char *text, rqc_entity *ret_entity)
             (void)rqci_buf_add(&names, " ", 1);
             (void)rqci_buf_add(&names, name, strlen(name));
         }
-        const int status = cli_usage(c, "no entity %s; there are:%.*s", text, (int)names.len,
-                                     (const char *)names.data);
+        const int status = cli_usage(c, "no entity %s; there are:%.*s", cli_shown(text),
+                                     (int)names.len, (const char *)names.data);
         rqci_buf_free(&names);
         return status;
     }
     *ret_entity = (rqc_entity)number;
     return CLI_OK;
+}
+
+int cli_parse_field(cli *c, const char *what, rqc_entity entity, const char *text, int *ret_field)
+{
+    rqci_buf names = {0};
+    *ret_field = rqc_field_number(entity, text);
+    if (*ret_field >= 0)
+        return CLI_OK;
+    for (int f = 0; rqc_field_name(entity, f); f++) {
+        const char *name = rqc_field_name(entity, f);
+        (void)rqci_buf_add(&names, " ", 1);
+        (void)rqci_buf_add(&names, name, strlen(name));
+    }
+    const int status =
+        cli_usage(c, "%s: %s has no field %s; there are:%.*s", what, rqc_entity_name(entity),
+                  cli_shown(text), (int)names.len, (const char *)names.data);
+    rqci_buf_free(&names);
+    return status;
 }
 
 int cli_parse_int(cli *c, const char *what, const char *text, int64_t least, int64_t most,
@@ -229,10 +259,23 @@ int cli_parse_int(cli *c, const char *what, const char *text, int64_t least, int
     const long long n = strtoll(text, &end, 10);
     const bool digits = (text[0] >= '0' && text[0] <= '9') || text[0] == '-' || text[0] == '+';
     if (errno != 0 || *end != 0 || end == text || !digits || n < least || n > most)
-        return cli_usage(c, "%s: %s is not a whole number from %lld to %lld", what, text,
+        return cli_usage(c, "%s: %s is not a whole number from %lld to %lld", what, cli_shown(text),
                          (long long)least, (long long)most);
     *ret_number = n;
     return CLI_OK;
+}
+
+int cli_parse_method(cli *c, const cli_args *a, int option, const char **ret_method)
+{
+    *ret_method = cli_value(a, option);
+    return *ret_method && !**ret_method
+               ? cli_usage(c, "--method: '' is no method; leave it out for all of them")
+               : CLI_OK;
+}
+
+int cli_parse_file(cli *c, const char *what, const char *text)
+{
+    return *text ? CLI_OK : cli_usage(c, "%s: '' names no file", what);
 }
 
 static bool has_name(const rqc_record *w, const char *name)
@@ -291,9 +334,9 @@ int cli_find_workspace(cli *c, const char *text, uint8_t ret_id[16], bool *ret_n
     else if (n == 0 && ret_name_free && !is_id)
         *ret_name_free = true;
     else if (n == 0)
-        status =
-            cli_fail(c, RQC_NOT_FOUND,
-                     "%s: no workspace has this name or id; reqcast workspaces lists them", text);
+        status = cli_fail(c, RQC_NOT_FOUND,
+                          "%s: no workspace has this name or id; reqcast workspaces lists them",
+                          cli_shown(text));
     rqc_list_free(&all);
     return status;
 }

@@ -163,6 +163,50 @@ typedef struct parsed {
     bool help, version;
 } parsed;
 
+// How many characters must be put in, left out, replaced or exchanged with their neighbour to make
+// one word of another; at least NEAREST_MAX where one of them is longer than any command.
+#define NEAREST_MAX  3u
+#define NEAREST_WORD 16u
+static unsigned distance(const char *a, const char *b)
+{
+    unsigned d[NEAREST_WORD + 1][NEAREST_WORD + 1];
+    const size_t n = strlen(a), m = strlen(b);
+    if (n > NEAREST_WORD || m > NEAREST_WORD)
+        return NEAREST_MAX;
+    for (unsigned i = 0; i <= n; i++)
+        for (unsigned k = 0; k <= m; k++) {
+            if (i == 0 || k == 0) {
+                d[i][k] = i + k;
+                continue;
+            }
+            const unsigned replaced = d[i - 1][k - 1] + (a[i - 1] != b[k - 1]);
+            const unsigned one = 1 + (d[i - 1][k] < d[i][k - 1] ? d[i - 1][k] : d[i][k - 1]);
+            d[i][k] = replaced < one ? replaced : one;
+            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] &&
+                d[i - 2][k - 2] + 1 < d[i][k])
+                d[i][k] = d[i - 2][k - 2] + 1;
+        }
+    return d[n][m];
+}
+
+static int no_command(cli *c, const char *name)
+{
+    const char *nearest = NULL;
+    unsigned least = NEAREST_MAX;
+    for (size_t i = 0; cli_command_at(i); i++) {
+        const char *other = cli_command_at(i)->name;
+        const unsigned d = distance(name, other);
+        // Of a short word half is nothing alike.
+        if (d < least && d * 2 < strlen(other)) {
+            least = d;
+            nearest = other;
+        }
+    }
+    return nearest ? cli_usage(c, "no command %s; did you mean %s? reqcast help lists them", name,
+                               nearest)
+                   : cli_usage(c, "no command %s; reqcast help lists them", cli_shown(name));
+}
+
 // An option may stand anywhere, so the command is looked for first: an option's value cannot be
 // taken for it before it is known which options there are.
 static int parse(cli *c, int argc, char **argv, parsed *p)
@@ -174,13 +218,18 @@ static int parse(cli *c, int argc, char **argv, parsed *p)
         switch (a.kind) {
         case CLI_ARG_END: return CLI_OK;
         case CLI_ARG_UNKNOWN:
-            return cli_usage(c, "no option %s%s%s; see reqcast %s%s--help", a.text,
-                             name ? " of " : "", name ? name : "", name ? name : "",
-                             name ? " " : "");
+            return name ? cli_usage(c, "no option %s of %s; see reqcast %s --help", a.text, name,
+                                    name)
+                        : cli_usage(c,
+                                    "no option %s before the command, where those of all commands "
+                                    "may stand; see reqcast --help",
+                                    a.text);
         case CLI_ARG_MISSING: return cli_usage(c, "option %s needs a value", a.text);
         case CLI_ARG_UNWANTED: return cli_usage(c, "option %s takes no value", a.text);
         case CLI_ARG_COMMON:
             c->db_path = a.option == COMMON_DB ? a.value : c->db_path;
+            if (a.option == COMMON_DB && cli_parse_file(c, "--db", a.value) != CLI_OK)
+                return CLI_USAGE;
             c->json = c->json || a.option == COMMON_JSON;
             c->verbose = c->verbose || a.option == COMMON_VERBOSE;
             p->help = p->help || a.option == COMMON_HELP;
@@ -200,7 +249,7 @@ static int parse(cli *c, int argc, char **argv, parsed *p)
             name = a.text;
             p->command = find_command(name);
             if (!p->command && strcmp(name, "help") != 0)
-                return cli_usage(c, "no command %s; reqcast help lists them", name);
+                return no_command(c, name);
             p->help = p->help || !p->command;
             break;
         }
@@ -214,10 +263,10 @@ static int run(cli *c, const parsed *p)
         printf("reqcast %s\n", rqci_version());
         return CLI_OK;
     }
-    if (p->help && !k && p->args.n > 0) {
+    if (p->help && !k && p->args.n > 0 && strcmp(p->args.words[0], "help") != 0) {
         k = find_command(p->args.words[0]);
         if (!k)
-            return cli_usage(c, "no command %s; reqcast help lists them", p->args.words[0]);
+            return no_command(c, p->args.words[0]);
     }
     if (p->help) {
         if (k)

@@ -21,6 +21,12 @@ static void note(cli *c, rqc_err rc)
     c->lost = c->lost || rc != RQC_OK;
 }
 
+void cli_json_made(cli *c, rqc_err rc)
+{
+    if (c->unread == CLI_OK)
+        note(c, rc);
+}
+
 static void put(cli *c, const char *p, size_t n)
 {
     note(c, rqci_buf_add(&c->line, p, n));
@@ -90,7 +96,7 @@ void cli_json_position(cli *c, const rqc_position *p)
 void cli_json_end(cli *c)
 {
     put(c, "}\n", 2);
-    if (c->line.len > 0)
+    if (c->line.len > 0 && c->unread == CLI_OK)
         fwrite(c->line.data, 1, c->line.len, stdout);
     c->line.len = 0;
 }
@@ -98,9 +104,10 @@ void cli_json_end(cli *c)
 void cli_record_json(cli *c, const rqc_record *r)
 {
     c->line.len = 0;
-    note(c, rqci_json_record(&c->line, r));
+    cli_json_made(c, rqci_json_record(&c->line, r, cli_json_whole(c)));
     put(c, "\n", 1);
-    fwrite(c->line.data, 1, c->line.len, stdout);
+    if (c->unread == CLI_OK)
+        fwrite(c->line.data, 1, c->line.len, stdout);
     c->line.len = 0;
 }
 
@@ -113,6 +120,8 @@ static bool reader_left(void)
 
 int cli_finish(cli *c)
 {
+    if (c->unread != CLI_OK)
+        return c->unread;
     // close() tells what write() did not: some file systems find out late that they are full.
     if (c->lost)
         return cli_fail(c, RQC_NO_MEMORY, "out of memory; the output is not complete");
@@ -130,6 +139,11 @@ int cli_finish(cli *c)
 }
 
 // ---- For people ---------------------------------------------------------------------------------
+
+const char *cli_shown(const char *text)
+{
+    return *text ? text : "''";
+}
 
 const char *cli_plural(uint64_t n)
 {
@@ -210,7 +224,7 @@ void cli_record_text(cli *c, const rqc_record *r)
     cli_table t;
     cli_table_init(&t, columns);
     for (int f = 1; rqc_field_name(e, f); f++) {
-        const rqc_value v = rqc_field(r, f);
+        const rqc_value v = cli_whole(c, r, f);
         if (v.type == RQC_NULL || v.type == RQC_ABSENT)
             continue;
         rqci_buf text = {0};
@@ -223,12 +237,11 @@ void cli_record_text(cli *c, const rqc_record *r)
         rqci_buf_free(&text);
     }
     cli_table_print(&t, false);
-    (void)c;
 }
 
 void cli_records(cli *c, const rqc_record *const *items, size_t n)
 {
-    for (size_t i = 0; i < n && !ferror(stdout); i++) {
+    for (size_t i = 0; i < n && !ferror(stdout) && c->unread == CLI_OK; i++) {
         if (c->json)
             cli_record_json(c, items[i]);
         else

@@ -315,6 +315,11 @@ static int serve(daemon_state *d, bool *ret_again)
     rqc_err rc = open_database(d);
     if (rc != RQC_OK)
         return rqci_err_exit_status(rc);
+    // Of whoever owns the database: one that may not leaves the owner's alone.
+    if (!write_pid(d->o.pid_file)) {
+        stop(d);
+        return FAILED_STATUS;
+    }
     rc = open_sockets(d, &err);
     if (rc != RQC_OK)
         dm_log(RQCI_ERROR, "sockets", "error=%s",
@@ -352,7 +357,7 @@ int main(int argc, char **argv)
     d.log = (rqci_log){dm_log_library, NULL};
     int status = FAILED_STATUS;
     bool again = false;
-    if (take_signals(&d) && write_pid(d.o.pid_file))
+    if (take_signals(&d))
         status = serve(&d, &again);
     if (again) {
         // The same process: who waited for it to be ready was told.

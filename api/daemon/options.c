@@ -65,8 +65,9 @@ static void help(void)
          "line\nof the file (view_dir = DIR). The command line weighs most, then the "
          "environment.\n\n"
          "Signals: SIGTERM and SIGINT end it, SIGHUP opens the log file anew.\n"
-         "Exit status: 0 ended or, with --background, ready; 2 usage; 4 not available (another "
-         "owner\nof the database, an address in use); 5 storage fault; 3 anything else that was "
+         "Exit status: 0 ended or, with --background, ready; 1 no such database; 2 usage; 4 not "
+         "available\n(another owner of the database, an address in use); 5 storage fault; 3 "
+         "anything else that was "
          "refused.");
 }
 

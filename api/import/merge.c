@@ -222,6 +222,13 @@ static rqc_err replace(rqci_merge *m, const rqci_merge_row *r)
     return rc;
 }
 
+static rqc_err note_added(rqci_merge *m, const rqci_merge_row *r)
+{
+    const uint8_t entity = (uint8_t)r->entity;
+    const rqc_err rc = rqci_buf_add(m->added, &entity, 1);
+    return rc == RQC_OK ? rqci_buf_add(m->added, r->id, 16) : rc;
+}
+
 static rqc_err write_row(rqci_merge *m, const rqci_merge_row *r)
 {
     rqc_err rc;
@@ -231,6 +238,10 @@ static rqc_err write_row(rqci_merge *m, const rqci_merge_row *r)
         rc = rqc_add(m->txn, r->entity, r->id, r->row);
         m->given += rc == RQC_OK;
         m->there += rc == RQC_OK && r->there;
+        if (rc == RQC_OK && !r->there && m->added)
+            rc = note_added(m, r);
+        if (rc == RQC_NO_MEMORY)
+            return failed(m, rc, "");
     }
     return rc == RQC_OK ? rc : failed(m, rc, rqc_txn_error(m->txn));
 }

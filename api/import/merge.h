@@ -6,6 +6,8 @@
 
 #include "api/import/import.h"
 
+#define RQCI_ADDED_BYTES 17
+
 typedef enum rqci_edited {
     RQCI_EDITED_KEEP,    // the record wins
     RQCI_EDITED_REPLACE, // the file wins, in the fields that it has
@@ -18,6 +20,8 @@ typedef struct rqci_merge {
     rqci_edited how;
     void (*say)(void *ctx, const char *text); // what was kept, replaced or copied, a line a request
     void *ctx;
+    // NULL, or where the entity (a byte) and the id of each row that is not there is noted.
+    rqci_buf *added;
     // Counts.
     uint64_t given;  // rows given to the transaction
     uint64_t there;  // of these: left alone, because they are there

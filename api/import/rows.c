@@ -464,12 +464,15 @@ bool rqci_rows_number(const json_t *v, double *ret_number)
     return true;
 }
 
+// The largest whole number below which a double has each of them.
+#define INTEGER_MAX INT64_C(9007199254740991)
+
 int64_t rqci_rows_integer(const json_t *v, int64_t otherwise)
 {
     double d;
     if (!rqci_rows_number(v, &d))
         return otherwise;
-    const double most = 9007199254740991.0;
+    const double most = (double)INTEGER_MAX;
     if (d >= most || d <= -most)
         return (int64_t)(d < 0 ? -most : most);
     return (int64_t)(d < 0 ? d - 0.5 : d + 0.5);

@@ -51,7 +51,7 @@ static void check_json(const rqci_entity *e, const rqci_buf *packed)
     rqci_json_lines l;
     const char *line;
     size_t n;
-    if (rqci_json_record(&text, (const rqc_record *)packed->data) != RQC_OK)
+    if (rqci_json_record(&text, (const rqc_record *)packed->data, NULL) != RQC_OK)
         fuzz_broken("no JSON", e->table);
     rqci_json_lines_init(&l, (const char *)text.data, text.len);
     if (!rqci_json_lines_next(&l, &line, &n) || n != text.len)

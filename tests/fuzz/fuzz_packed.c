@@ -105,7 +105,7 @@ static void check_json(const rqc_record *r, const rqc_value *row)
         return;
     for (int i = 0; i < e->nfields; i++)
         large = large || row[i].type == RQC_LARGE;
-    if (rqci_json_record(&text, r) != RQC_OK)
+    if (rqci_json_record(&text, r, NULL) != RQC_OK)
         fuzz_broken("no JSON", "");
     const rqc_err rc = rqci_json_parse_row((const char *)text.data, text.len, &parsed, &err);
     // Of a large value JSON has the hash only.
