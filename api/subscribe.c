@@ -18,7 +18,8 @@ struct rqc_sub {
     void *ctx;
     pthread_t thread;
     bool runs;
-    int stop; // readable: the thread ends; -1
+    pid_t pid; // the process whose it is
+    int stop;  // readable: the thread ends; -1
     _Atomic bool stopped;
     pthread_mutex_t lock; // guards stats
     rqci_sub_stats stats;
@@ -132,6 +133,7 @@ rqc_err rqc_subscribe(const char *url, const rqc_sub_options *opt, rqc_sub **ret
     if (!s)
         return rqci_report(err, RQC_NO_MEMORY, NULL);
     s->stop = -1;
+    s->pid = getpid();
     s->event = o.event;
     s->ctx = o.ctx;
     pthread_mutex_init(&s->lock, NULL);
@@ -148,7 +150,8 @@ rqc_err rqc_subscribe(const char *url, const rqc_sub_options *opt, rqc_sub **ret
 
 void rqc_unsubscribe(rqc_sub *s)
 {
-    if (!s)
+    // Its connections and its thread are the parent's: a child leaves everything as it is.
+    if (!s || s->pid != getpid())
         return;
     if (s->runs) {
         atomic_store(&s->stopped, true);
@@ -167,6 +170,8 @@ rqc_err rqc_sub_next(rqc_sub *s, int timeout_ms, rqc_event *ret_event)
     const int64_t until = rqci_now_ms() + timeout_ms;
     if (s->event)
         return RQC_INVALID;
+    if (s->pid != getpid())
+        return RQC_CLOSED;
     for (;;) {
         const rqc_err rc = step(s, ret_event);
         const int64_t left = timeout_ms < 0 ? -1 : until - rqci_now_ms();

@@ -7,6 +7,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/un.h>
@@ -14,6 +15,7 @@
 
 #define HANDSHAKE  8u
 #define READ_BYTES ((size_t)256 << 10)
+#define LEAVE_MS   100
 #define KEEP_BYTES ((size_t)4 << 20) // a buffer that grew beyond this is given back
 
 // ---- Addresses ----------------------------------------------------------------------------------
@@ -228,8 +230,23 @@ rqc_err rqci_sp_recv(rqci_sp *sp, const uint8_t **ret_p, size_t *ret_n, rqci_err
     }
 }
 
+// nng's listener on an ipc path takes nobody in any more once a peer left during the handshake, and
+// to open it again ends all of its connections. So the handshake is brought to its end first.
+static void end_handshake(rqci_sp *sp)
+{
+    struct pollfd p = {.fd = sp->fd, .events = POLLIN};
+    for (int ms = 0; ms < LEAVE_MS && !sp->ready; ms++) {
+        if (rqci_sp_work(sp, NULL) != RQC_OK)
+            return;
+        if (!sp->ready)
+            (void)poll(&p, 1, 1);
+    }
+}
+
 void rqci_sp_close(rqci_sp *sp)
 {
+    if (sp->fd >= 0 && sp->ipc && !sp->ready)
+        end_handshake(sp);
     if (sp->fd >= 0)
         close(sp->fd);
     sp->fd = -1;

@@ -49,7 +49,8 @@ rqc_err rqci_sp_send(rqci_sp *sp, const void *header, size_t nheader, const void
 // The next whole message, valid until the next call. RQC_TIMEOUT: none yet. Errors as in open;
 // RQC_CORRUPT and RQC_TOO_LARGE for what is no message: close it then.
 rqc_err rqci_sp_recv(rqci_sp *sp, const uint8_t **ret_p, size_t *ret_n, rqci_errbuf *err);
-// Closes the socket, keeps the memory; and frees that too. Both: any state.
+// Closes the socket, keeps the memory; and frees that too. Both: any state. During the handshake on
+// an ipc path they wait for its end, at most a tenth of a second.
 void rqci_sp_close(rqci_sp *sp);
 void rqci_sp_free(rqci_sp *sp);
 

@@ -305,6 +305,37 @@ static void check_signals(void)
     ok(!sigismember(&mask, SIGTERM), "the caller's mask is as it was");
 }
 
+// Threads and connections stay the parent's.
+static void check_fork(void)
+{
+    rqc_sub_options o = RQC_SUB_OPTIONS_INIT;
+    rqc_sub *with, *without;
+    rqc_event e;
+    if (rqc_subscribe(url, &o, &without, NULL) != RQC_OK)
+        bail("no subscriber");
+    o.event = look_at_mask;
+    if (rqc_subscribe(url, &o, &with, NULL) != RQC_OK)
+        bail("no subscriber");
+    const pid_t child = fork();
+    if (child == 0) {
+        alarm(10);
+        const bool closed = rqc_sub_next(without, 0, &e) == RQC_CLOSED;
+        rqc_unsubscribe(with);
+        rqc_unsubscribe(without);
+        _exit(closed ? 0 : 1);
+    }
+    int status = 0;
+    waitpid(child, &status, 0);
+    ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "a forked child cannot use a subscriber");
+    bool follows = false;
+    for (int i = 0; i < 200 && !follows; i++)
+        follows = rqc_sub_next(without, 50, &e) == RQC_OK && e.kind == RQC_EVENT_STATE &&
+                  e.reason == RQC_OK && e.place.term > 0;
+    ok(follows, "and leaves the parent's alone");
+    rqc_unsubscribe(with);
+    rqc_unsubscribe(without);
+}
+
 int main(void)
 {
     if (!getenv("REQCASTD"))
@@ -323,6 +354,7 @@ int main(void)
     check_reset();
     check_liar();
     check_signals();
+    check_fork();
     rqc_close(db);
     const int status = sidecar_end(&sidecar, SIGTERM);
     ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the sidecar ends cleanly");
