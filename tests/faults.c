@@ -17,9 +17,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -271,6 +274,8 @@ REAL(int, open, const char *, int, ...)
 REAL(FILE *, fopen, const char *, const char *)
 REAL(DIR *, opendir, const char *)
 REAL(int, eventfd, unsigned, int)
+REAL(int, epoll_create1, int)
+REAL(int, timerfd_create, int, int)
 REAL(int, rename, const char *, const char *)
 REAL(int, renameat2, int, const char *, int, const char *, unsigned)
 REAL(int, link, const char *, const char *)
@@ -305,6 +310,16 @@ DIR *opendir(const char *path)
 int eventfd(unsigned n, int flags)
 {
     return fails(FAULTS_OPEN) ? -1 : real_eventfd()(n, flags);
+}
+
+int epoll_create1(int flags)
+{
+    return fails(FAULTS_OPEN) ? -1 : real_epoll_create1()(flags);
+}
+
+int timerfd_create(int clock, int flags)
+{
+    return fails(FAULTS_OPEN) ? -1 : real_timerfd_create()(clock, flags);
 }
 
 int rename(const char *from, const char *to)
@@ -401,6 +416,33 @@ int fcntl(int fd, int command, ...)
 }
 
 int fcntl64(int fd, int command, ...) __attribute__((alias("fcntl")));
+
+// ---- Sockets ------------------------------------------------------------------------------------
+
+REAL(int, socket, int, int, int)
+REAL(int, connect, int, const struct sockaddr *, socklen_t)
+REAL(ssize_t, send, int, const void *, size_t, int)
+REAL(ssize_t, recv, int, void *, size_t, int)
+
+int socket(int domain, int type, int protocol)
+{
+    return fails(FAULTS_CONNECT) ? -1 : real_socket()(domain, type, protocol);
+}
+
+int connect(int fd, const struct sockaddr *addr, socklen_t n)
+{
+    return fails(FAULTS_CONNECT) ? -1 : real_connect()(fd, addr, n);
+}
+
+ssize_t send(int fd, const void *p, size_t n, int flags)
+{
+    return fails(FAULTS_SEND) ? -1 : real_send()(fd, p, n, flags);
+}
+
+ssize_t recv(int fd, void *p, size_t n, int flags)
+{
+    return fails(FAULTS_RECV) ? -1 : real_recv()(fd, p, n, flags);
+}
 
 // ---- Threads and processes ----------------------------------------------------------------------
 

@@ -19,9 +19,12 @@ typedef enum fault_kind {
     FAULTS_SYNC,    // fsync, fdatasync
     FAULTS_MAP,     // mmap
     FAULTS_SIZE,    // ftruncate, posix_fallocate
-    FAULTS_OPEN,    // open, fopen, opendir, eventfd
+    FAULTS_OPEN,    // open, fopen, opendir, eventfd, epoll_create1, timerfd_create
     FAULTS_NAME,    // rename, link, unlink, mkdir, rmdir, fchmod
     FAULTS_STAT,    // stat, lstat, fstat
+    FAULTS_CONNECT, // socket, connect
+    FAULTS_SEND,    // send: nothing goes
+    FAULTS_RECV,    // recv
     FAULTS_LOCK,    // fcntl with a lock to take
     FAULTS_THREAD,  // pthread_create, fork
     FAULTS_BEGIN,   // mdb_txn_begin, mdb_txn_renew
