@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -40,6 +41,26 @@ static _Thread_local unsigned exempt;
 
 extern void __lsan_disable(void) __attribute__((weak));
 extern void __lsan_enable(void) __attribute__((weak));
+
+static uintptr_t spared_from, spared_end; // code of the library that faults_spare named
+
+static int find_code(struct dl_phdr_info *info, size_t size, void *name)
+{
+    (void)size;
+    if (!strstr(info->dlpi_name, name))
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && (info->dlpi_phdr[i].p_flags & PF_X)) {
+            spared_from = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+            spared_end = spared_from + info->dlpi_phdr[i].p_memsz;
+        }
+    return 1;
+}
+
+void faults_spare(const char *library)
+{
+    (void)dl_iterate_phdr(find_code, (void *)(uintptr_t)library);
+}
 
 void faults_arm(fault_kind kind, uint64_t n, bool lasting, int code)
 {
@@ -111,6 +132,13 @@ static bool fails(fault_kind kind)
     return true;
 }
 
+// For memory: `from` is where the call returns to.
+static bool fails_for(const void *from)
+{
+    const uintptr_t at = (uintptr_t)from;
+    return (at < spared_from || at >= spared_end) && fails(FAULTS_ALLOC);
+}
+
 // ---- What stands behind ours --------------------------------------------------------------------
 // A sanitizer's function where there is one, else the next library's.
 
@@ -143,28 +171,28 @@ extern int __interceptor_posix_memalign(void **ret, size_t alignment, size_t n)
 
 void *malloc(size_t n)
 {
-    if (fails(FAULTS_ALLOC))
+    if (fails_for(__builtin_return_address(0)))
         return NULL;
     return __interceptor_malloc ? __interceptor_malloc(n) : __libc_malloc(n);
 }
 
 void *calloc(size_t n, size_t size)
 {
-    if (fails(FAULTS_ALLOC))
+    if (fails_for(__builtin_return_address(0)))
         return NULL;
     return __interceptor_calloc ? __interceptor_calloc(n, size) : __libc_calloc(n, size);
 }
 
 void *realloc(void *p, size_t n)
 {
-    if (fails(FAULTS_ALLOC))
+    if (fails_for(__builtin_return_address(0)))
         return NULL;
     return __interceptor_realloc ? __interceptor_realloc(p, n) : __libc_realloc(p, n);
 }
 
 int posix_memalign(void **ret, size_t alignment, size_t n)
 {
-    if (fails(FAULTS_ALLOC))
+    if (fails_for(__builtin_return_address(0)))
         return ENOMEM;
     if (__interceptor_posix_memalign)
         return __interceptor_posix_memalign(ret, alignment, n);

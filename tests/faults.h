@@ -51,6 +51,8 @@ typedef enum fault_kind {
 // the kind is a call of theirs), and with `lasting` all later ones, too. n 0: none, they are
 // counted only.
 void faults_arm(fault_kind kind, uint64_t n, bool lasting, int code);
+// Memory that this library itself asks for (part of its file's name) never fails: it dies of that.
+void faults_spare(const char *library);
 // Returns how many events failed since faults_arm.
 uint64_t faults_disarm(void);
 uint64_t faults_counted(fault_kind kind); // events since faults_arm

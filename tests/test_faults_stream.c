@@ -24,6 +24,7 @@ int main(int argc, char **argv)
     const bool all = argc > 1 && strcmp(argv[1], "all") == 0;
     fault_begin();
     world_begin(&w, fault_memory);
+    faults_spare("/libnng.so");
     if (pthread_create(&side.ticks, NULL, tick, NULL) != 0)
         die("no thread");
     sweep(&w, stories, STORIES, ways, sizeof ways / sizeof *ways, tap_scaled(all ? 40 : 3), all);
