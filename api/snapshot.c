@@ -206,8 +206,10 @@ rqc_err rqc_snapshot(rqc_txn *t, rqc_read *r, const uint8_t base[16], const uint
     if (rc != RQC_OK)
         return rc;
     rc = rqc_resolve(r, base, delta, &m);
-    if (rc != RQC_OK)
+    if (rc != RQC_OK) {
+        rqc_resolved_free(&m);
         return rqci_fail(&t->err, rc, "%s", rqc_read_error(r));
+    }
     const size_t before = t->n;
     s.at = given.at != 0 ? given.at : (int64_t)time(NULL);
     rc = rqc_id_new(s.id);

@@ -5,8 +5,8 @@
 #include "base/id.h"
 #include "base/number.h"
 #include "record/json.h"
+#include "record/json_load.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -186,14 +186,14 @@ static rqc_err load(const char *text, size_t len, struct doc *d, rqci_errbuf *er
 {
     if (len > UINT32_MAX)
         return rqci_fail(err, RQC_TOO_LARGE, "JSON: longer than 4 GiB");
-    const rqc_err rc = check_depth(text, len, err);
+    rqc_err rc = check_depth(text, len, err);
     if (rc != RQC_OK)
         return rc;
     json_error_t e;
-    d->root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &e);
-    if (!d->root) {
-        if (json_error_code(&e) == json_error_out_of_memory)
-            return rqci_fail(err, RQC_NO_MEMORY, "JSON");
+    rc = rqci_json_load(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &d->root, &e);
+    if (rc == RQC_NO_MEMORY)
+        return rqci_fail(err, rc, "JSON: no memory");
+    if (rc != RQC_OK) {
         // A record mostly is a line, and its number is better known to who read it.
         return e.line > 1 ? rqci_fail(err, RQC_INVALID, "JSON: line %d, column %d: %s", e.line,
                                       e.column, e.text)

@@ -50,7 +50,8 @@ void rqci_net_pub_close(rqci_net_pub *p); // NULL-safe
 
 // ---- REP ----
 // `threads` threads answer questions: fn reads the question and writes the answer into out; an
-// empty one means: no answer. `mine` is what `begin` gave for the thread (NULL: it could not).
+// empty one means: no answer. `mine` is what `begin` gave for the thread (NULL: it could
+// not; it is asked again at the next question).
 typedef struct rqci_net_service {
     void *ctx;
     void *(*begin)(void *ctx);

@@ -63,9 +63,12 @@ static void *work(void *arg)
         if (atomic_load(&r->stop))
             nng_aio_cancel(w->aio);
         nng_aio_wait(w->aio);
-        if (nng_aio_result(w->aio) == 0)
+        if (nng_aio_result(w->aio) == 0) {
+            if (!mine)
+                mine = r->service.begin(r->service.ctx);
             answer_one(w, mine, &out);
-        else if (nng_aio_result(w->aio) == NNG_ECLOSED)
+        }
+        if (nng_aio_result(w->aio) == NNG_ECLOSED)
             break;
     }
     r->service.end(r->service.ctx, mine);

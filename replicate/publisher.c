@@ -115,7 +115,7 @@ static rqc_err sum_up(rqci_topic *t, rqci_reader *r, const rqci_view_state *v)
 {
     rqci_ws_state ws;
     rqc_err rc;
-    if (t->summed_seq == v->seq)
+    if (t->summed_seq == v->seq && t->summed_generation == v->generation)
         return RQC_OK;
     t->records = 0;
     t->digest = (rqci_digest){0, 0};
@@ -127,6 +127,7 @@ static rqc_err sum_up(rqci_topic *t, rqci_reader *r, const rqci_view_state *v)
             (void)add_ws(t, &ws);
     }
     t->summed_seq = rc == RQC_OK ? v->seq : UINT64_MAX;
+    t->summed_generation = v->generation;
     return rc;
 }
 

@@ -23,7 +23,8 @@ typedef struct rqci_topic {
     int64_t used_ms;
     uint64_t records; // at summed_seq
     rqci_digest digest;
-    uint64_t summed_seq; // UINT64_MAX: not yet
+    uint64_t summed_seq;        // UINT64_MAX: not yet
+    uint64_t summed_generation; // a view that was repaired has another one, at the same seq
 } rqci_topic;
 
 struct rqci_publisher {

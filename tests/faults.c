@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <link.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -17,9 +18,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -37,6 +41,26 @@ static _Thread_local unsigned exempt;
 
 extern void __lsan_disable(void) __attribute__((weak));
 extern void __lsan_enable(void) __attribute__((weak));
+
+static uintptr_t spared_from, spared_end; // code of the library that faults_spare named
+
+static int find_code(struct dl_phdr_info *info, size_t size, void *name)
+{
+    (void)size;
+    if (!strstr(info->dlpi_name, name))
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+        if (info->dlpi_phdr[i].p_type == PT_LOAD && (info->dlpi_phdr[i].p_flags & PF_X)) {
+            spared_from = info->dlpi_addr + info->dlpi_phdr[i].p_vaddr;
+            spared_end = spared_from + info->dlpi_phdr[i].p_memsz;
+        }
+    return 1;
+}
+
+void faults_spare(const char *library)
+{
+    (void)dl_iterate_phdr(find_code, (void *)(uintptr_t)library);
+}
 
 void faults_arm(fault_kind kind, uint64_t n, bool lasting, int code)
 {
@@ -108,6 +132,13 @@ static bool fails(fault_kind kind)
     return true;
 }
 
+// For memory: `from` is where the call returns to.
+static bool fails_for(const void *from)
+{
+    const uintptr_t at = (uintptr_t)from;
+    return (at < spared_from || at >= spared_end) && fails(FAULTS_ALLOC);
+}
+
 // ---- What stands behind ours --------------------------------------------------------------------
 // A sanitizer's function where there is one, else the next library's.
 
@@ -140,28 +171,28 @@ extern int __interceptor_posix_memalign(void **ret, size_t alignment, size_t n)
 
 void *malloc(size_t n)
 {
-    if (fails(FAULTS_ALLOC))
+    if (fails_for(__builtin_return_address(0)))
         return NULL;
     return __interceptor_malloc ? __interceptor_malloc(n) : __libc_malloc(n);
 }
 
 void *calloc(size_t n, size_t size)
 {
-    if (fails(FAULTS_ALLOC))
+    if (fails_for(__builtin_return_address(0)))
         return NULL;
     return __interceptor_calloc ? __interceptor_calloc(n, size) : __libc_calloc(n, size);
 }
 
 void *realloc(void *p, size_t n)
 {
-    if (fails(FAULTS_ALLOC))
+    if (fails_for(__builtin_return_address(0)))
         return NULL;
     return __interceptor_realloc ? __interceptor_realloc(p, n) : __libc_realloc(p, n);
 }
 
 int posix_memalign(void **ret, size_t alignment, size_t n)
 {
-    if (fails(FAULTS_ALLOC))
+    if (fails_for(__builtin_return_address(0)))
         return ENOMEM;
     if (__interceptor_posix_memalign)
         return __interceptor_posix_memalign(ret, alignment, n);
@@ -271,6 +302,8 @@ REAL(int, open, const char *, int, ...)
 REAL(FILE *, fopen, const char *, const char *)
 REAL(DIR *, opendir, const char *)
 REAL(int, eventfd, unsigned, int)
+REAL(int, epoll_create1, int)
+REAL(int, timerfd_create, int, int)
 REAL(int, rename, const char *, const char *)
 REAL(int, renameat2, int, const char *, int, const char *, unsigned)
 REAL(int, link, const char *, const char *)
@@ -305,6 +338,16 @@ DIR *opendir(const char *path)
 int eventfd(unsigned n, int flags)
 {
     return fails(FAULTS_OPEN) ? -1 : real_eventfd()(n, flags);
+}
+
+int epoll_create1(int flags)
+{
+    return fails(FAULTS_OPEN) ? -1 : real_epoll_create1()(flags);
+}
+
+int timerfd_create(int clock, int flags)
+{
+    return fails(FAULTS_OPEN) ? -1 : real_timerfd_create()(clock, flags);
 }
 
 int rename(const char *from, const char *to)
@@ -401,6 +444,33 @@ int fcntl(int fd, int command, ...)
 }
 
 int fcntl64(int fd, int command, ...) __attribute__((alias("fcntl")));
+
+// ---- Sockets ------------------------------------------------------------------------------------
+
+REAL(int, socket, int, int, int)
+REAL(int, connect, int, const struct sockaddr *, socklen_t)
+REAL(ssize_t, send, int, const void *, size_t, int)
+REAL(ssize_t, recv, int, void *, size_t, int)
+
+int socket(int domain, int type, int protocol)
+{
+    return fails(FAULTS_CONNECT) ? -1 : real_socket()(domain, type, protocol);
+}
+
+int connect(int fd, const struct sockaddr *addr, socklen_t n)
+{
+    return fails(FAULTS_CONNECT) ? -1 : real_connect()(fd, addr, n);
+}
+
+ssize_t send(int fd, const void *p, size_t n, int flags)
+{
+    return fails(FAULTS_SEND) ? -1 : real_send()(fd, p, n, flags);
+}
+
+ssize_t recv(int fd, void *p, size_t n, int flags)
+{
+    return fails(FAULTS_RECV) ? -1 : real_recv()(fd, p, n, flags);
+}
 
 // ---- Threads and processes ----------------------------------------------------------------------
 

@@ -19,9 +19,12 @@ typedef enum fault_kind {
     FAULTS_SYNC,    // fsync, fdatasync
     FAULTS_MAP,     // mmap
     FAULTS_SIZE,    // ftruncate, posix_fallocate
-    FAULTS_OPEN,    // open, fopen, opendir, eventfd
+    FAULTS_OPEN,    // open, fopen, opendir, eventfd, epoll_create1, timerfd_create
     FAULTS_NAME,    // rename, link, unlink, mkdir, rmdir, fchmod
     FAULTS_STAT,    // stat, lstat, fstat
+    FAULTS_CONNECT, // socket, connect
+    FAULTS_SEND,    // send: nothing goes
+    FAULTS_RECV,    // recv
     FAULTS_LOCK,    // fcntl with a lock to take
     FAULTS_THREAD,  // pthread_create, fork
     FAULTS_BEGIN,   // mdb_txn_begin, mdb_txn_renew
@@ -48,6 +51,8 @@ typedef enum fault_kind {
 // the kind is a call of theirs), and with `lasting` all later ones, too. n 0: none, they are
 // counted only.
 void faults_arm(fault_kind kind, uint64_t n, bool lasting, int code);
+// Memory that this library itself asks for (part of its file's name) never fails: it dies of that.
+void faults_spare(const char *library);
 // Returns how many events failed since faults_arm.
 uint64_t faults_disarm(void);
 uint64_t faults_counted(fault_kind kind); // events since faults_arm

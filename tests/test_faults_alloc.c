@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // No memory, no room to map, no threads: at the Nth time, and from then on.
+#include "tests/faults_stories.h"
 #include "tests/faults_sweep.h"
 
 #define BIT(code) (1u << (code))
@@ -18,6 +19,6 @@ int main(int argc, char **argv)
     const bool all = argc > 1 && strcmp(argv[1], "all") == 0;
     fault_begin();
     world_begin(&w, fault_memory);
-    sweep(&w, ways, sizeof ways / sizeof *ways, tap_scaled(all ? 40 : 10), all);
+    sweep(&w, stories, STORIES, ways, sizeof ways / sizeof *ways, tap_scaled(all ? 40 : 10), all);
     return tap_done();
 }

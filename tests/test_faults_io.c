@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Files that fail: of the database, of its side files and of the view, at the Nth call and from
 // then on.
+#include "tests/faults_stories.h"
 #include "tests/faults_sweep.h"
 
 #include <lmdb.h>
@@ -35,6 +36,6 @@ int main(int argc, char **argv)
     const bool all = argc > 1 && strcmp(argv[1], "all") == 0;
     fault_begin();
     world_begin(&w, fault_memory);
-    sweep(&w, ways, sizeof ways / sizeof *ways, tap_scaled(all ? 6 : 2), all);
+    sweep(&w, stories, STORIES, ways, sizeof ways / sizeof *ways, tap_scaled(all ? 6 : 2), all);
     return tap_done();
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // SQLite's answers: of its files, through a VFS of ours, and of statements that are compiled and
 // run, at the Nth time and from then on.
+#include "tests/faults_stories.h"
 #include "tests/faults_sweep.h"
 
 #define BIT(code) (1u << (code))
@@ -36,6 +37,6 @@ int main(int argc, char **argv)
     fault_begin();
     faults_vfs();
     world_begin(&w, fault_memory);
-    sweep(&w, ways, sizeof ways / sizeof *ways, tap_scaled(all ? 5 : 2), all);
+    sweep(&w, stories, STORIES, ways, sizeof ways / sizeof *ways, tap_scaled(all ? 5 : 2), all);
     return tap_done();
 }

@@ -7,6 +7,8 @@
 #include "record/json.h"
 #include "rows.h"
 
+#include <jansson.h>
+
 static const char id_a[] = "\x01\x99\xc8\x2c\xc0\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a";
 #define ID_A "01K742SG00041061050R3GG28A"
 
@@ -255,6 +257,40 @@ static void test_accepted(void)
     rqci_json_row_free(&r);
 }
 
+// ---- No memory ----
+
+static size_t allocations, fails_at;
+
+static void *failing_malloc(size_t n)
+{
+    return ++allocations == fails_at ? NULL : malloc(n);
+}
+
+// jansson leaves out bytes without a word then, or calls the text wrong.
+static void test_no_memory(void)
+{
+#define LONG "longer than what the parser has room for at first "
+    static const char text[] = "{\"entity\":\"http\",\"url\":\"" LONG "\\u00e4\",\"name\":\"x\"}";
+    const rqc_value url = rows_text(LONG "\xc3\xa4");
+    rqci_json_row r;
+    rqci_errbuf err = {""};
+    size_t refused = 0, wrong = 0;
+    do {
+        fails_at++;
+        allocations = 0;
+        const rqc_err rc = rqci_json_parse_row(text, strlen(text), &r, &err);
+        const bool failed = allocations >= fails_at;
+        refused += rc == RQC_NO_MEMORY;
+        wrong += rc != (failed ? RQC_NO_MEMORY : RQC_OK) ||
+                 (rc == RQC_OK && !rows_equal(&r.row[RQCI_HTTP_URL], &url));
+        if (rc == RQC_OK)
+            rqci_json_row_free(&r);
+    } while (allocations >= fails_at);
+    fails_at = 0;
+    ok(refused > 10, "%zu allocations of the parser fail, one by one", refused);
+    is(wrong, 0u, "which is never an error of the text, nor another text");
+}
+
 static void test_refused(void)
 {
     static const struct {
@@ -500,11 +536,13 @@ static void test_text_fields(void)
 
 int main(void)
 {
+    json_set_alloc_funcs(failing_malloc, free);
     test_values();
     test_record();
     test_merged();
     test_round_trip();
     test_accepted();
+    test_no_memory();
     test_refused();
     test_deep();
     test_damage();

@@ -318,14 +318,18 @@ static rqc_err large(answerer *a, const rqci_message *m, rqci_buf *out)
     return rc;
 }
 
-__attribute__((format(printf, 2, 3))) static void add(rqci_buf *b, const char *fmt, ...)
+// Does nothing once one of them failed.
+__attribute__((format(printf, 3, 4))) static void add(rqci_buf *b, rqc_err *rc, const char *fmt,
+                                                      ...)
 {
     char text[256];
+    if (*rc != RQC_OK)
+        return;
     va_list ap;
     va_start(ap, fmt);
     const int n = vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    (void)rqci_buf_add(b, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
+    *rc = rqci_buf_add(b, text, n < (int)sizeof text ? (size_t)n : sizeof text - 1);
 }
 
 static rqc_err stats(answerer *a, const rqci_message *m, rqci_buf *out)
@@ -336,28 +340,30 @@ static rqc_err stats(answerer *a, const rqci_message *m, rqci_buf *out)
     char position[RQC_POSITION_TEXT];
     if (m->n != 0)
         return rqci_fail(&a->err, RQC_CORRUPT, "message: bytes behind the question");
-    const rqc_err rc = rqc_stats_read(s->db, &db, &e);
+    rqc_err rc = rqc_stats_read(s->db, &db, &e);
     if (rc != RQC_OK)
         return rqci_fail(&a->err, rc, "%s", e.text);
     const rqci_publisher_stats p = rqci_publisher_stats_of(s->publisher);
     const rqci_net_counts n = rqci_net_counts_of(s->net);
     rqc_position_format(&db.position, position);
     a->bytes.len = 0;
-    add(&a->bytes, "{\"seq\":%" PRIu64 ",\"position\":\"%s\",\"head\":%" PRIu64, db.position.seq,
-        position, db.head);
-    add(&a->bytes, ",\"records\":%" PRIu64 ",\"readers\":%u", db.records, db.readers);
-    add(&a->bytes, ",\"view_lagging\":%s,\"spare\":%s", db.view_lagging ? "true" : "false",
+    add(&a->bytes, &rc, "{\"seq\":%" PRIu64 ",\"position\":\"%s\",\"head\":%" PRIu64,
+        db.position.seq, position, db.head);
+    add(&a->bytes, &rc, ",\"records\":%" PRIu64 ",\"readers\":%u", db.records, db.readers);
+    add(&a->bytes, &rc, ",\"view_lagging\":%s,\"spare\":%s", db.view_lagging ? "true" : "false",
         db.spare ? "true" : "false");
-    add(&a->bytes, ",\"streamed\":%" PRIu64 ",\"streams\":%u,\"subscribers\":%" PRIu64, p.seq,
+    add(&a->bytes, &rc, ",\"streamed\":%" PRIu64 ",\"streams\":%u,\"subscribers\":%" PRIu64, p.seq,
         p.topics, n.subscribers);
-    add(&a->bytes, ",\"frames\":%" PRIu64 ",\"gap_frames\":%" PRIu64 ",\"bookmarks\":%" PRIu64,
+    add(&a->bytes, &rc, ",\"frames\":%" PRIu64 ",\"gap_frames\":%" PRIu64 ",\"bookmarks\":%" PRIu64,
         p.frames, p.gap_frames, p.bookmarks);
-    add(&a->bytes, ",\"changes\":%" PRIu64 ",\"sent_bytes\":%" PRIu64, p.changes, n.sent_bytes);
-    add(&a->bytes, ",\"disconnected\":%" PRIu64 ",\"reopened\":%" PRIu64, n.disconnected,
+    add(&a->bytes, &rc, ",\"changes\":%" PRIu64 ",\"sent_bytes\":%" PRIu64, p.changes,
+        n.sent_bytes);
+    add(&a->bytes, &rc, ",\"disconnected\":%" PRIu64 ",\"reopened\":%" PRIu64, n.disconnected,
         n.reopened);
-    add(&a->bytes, ",\"askers\":%" PRIu64 ",\"questions\":%" PRIu64 ",\"failures\":%" PRIu64 "}",
-        n.askers, atomic_load(&s->questions), atomic_load(&s->failures));
-    return rqci_answer_bytes(out, a->bytes.len, a->bytes.data, a->bytes.len);
+    add(&a->bytes, &rc,
+        ",\"askers\":%" PRIu64 ",\"questions\":%" PRIu64 ",\"failures\":%" PRIu64 "}", n.askers,
+        atomic_load(&s->questions), atomic_load(&s->failures));
+    return rc == RQC_OK ? rqci_answer_bytes(out, a->bytes.len, a->bytes.data, a->bytes.len) : rc;
 }
 
 // ---- All ----------------------------------------------------------------------------------------

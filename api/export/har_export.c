@@ -151,9 +151,12 @@ static void begin(rqci_export *x, const uint8_t workspace[16])
     rqci_put_open(x, '{');
     rqci_put_key(x, "id");
     rqci_put_id(x, workspace);
-    if (rqc_get(x->read, RQC_WORKSPACES, workspace, &record) == RQC_OK) {
+    const rqc_err rc = rqc_get(x->read, RQC_WORKSPACES, workspace, &record);
+    if (rc == RQC_OK) {
         rqci_put_key(x, "name");
         rqci_put_field(x, record, RQC_WORKSPACES_NAME);
+    } else if (rc != RQC_NOT_FOUND && x->failed == RQC_OK) {
+        x->failed = rc;
     }
     rqci_put_close(x, '}');
     rqci_put_close(x, '}');

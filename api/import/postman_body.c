@@ -2,6 +2,8 @@
 // What Postman's requests send.
 #include "api/import/postman_row.h"
 
+#include "record/json_load.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,9 +42,12 @@ static rqc_err add_json_text(json_t *v, rqci_buf *out)
     const char *text = json_string_value(v);
     const size_t len = json_string_length(v);
     json_error_t error;
-    json_t *parsed = json_loadb(text, len, JSON_DECODE_ANY, &error);
+    json_t *parsed = NULL;
+    const rqc_err rc = rqci_json_load(text, len, JSON_DECODE_ANY, &parsed, &error);
     json_decref(parsed);
-    if (parsed || memmem(text, len, "{{", 2))
+    if (rc == RQC_NO_MEMORY)
+        return rc;
+    if (rc == RQC_OK || memmem(text, len, "{{", 2))
         return rqci_buf_add(out, text, len);
     return add_json(out, v);
 }

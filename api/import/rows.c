@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/number.h"
 #include "base/utf8.h"
+#include "record/json_load.h"
 #include "record/schema.h"
 
 #include <math.h>
@@ -424,13 +425,14 @@ rqc_err rqci_rows_parse(char *text, size_t len, json_t **ret_root, uint64_t *ret
         text += 3, len -= 3;
     const uint64_t mended = rqci_har_mend(text, len);
     json_error_t error;
-    json_t *root = json_loadb(text, len, JSON_ALLOW_NUL, &error);
+    json_t *root;
+    rqc_err rc = rqci_json_load(text, len, JSON_ALLOW_NUL, &root, &error);
     // A number beyond 64 bits is no reason to refuse a file; it is rounded then, with all others.
-    if (!root && json_error_code(&error) == json_error_numeric_overflow)
-        root = json_loadb(text, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &error);
-    if (!root && json_error_code(&error) == json_error_out_of_memory)
-        return rqci_fail(err, RQC_NO_MEMORY, "no memory for %zu bytes of JSON", len);
-    if (!root)
+    if (rc == RQC_INVALID && json_error_code(&error) == json_error_numeric_overflow)
+        rc = rqci_json_load(text, len, JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, &root, &error);
+    if (rc == RQC_NO_MEMORY)
+        return rqci_fail(err, rc, "no memory for %zu bytes of JSON", len);
+    if (rc != RQC_OK)
         return rqci_fail(err, RQC_INVALID, "not JSON: line %d, column %d: %s", error.line,
                          error.column, error.text);
     *ret_root = root;
