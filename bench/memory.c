@@ -141,10 +141,16 @@ static void print_all(const struct memory *m, MDB_env *env, MDB_txn *txn)
     printf("%-10s %10s %10s %10s %10s %10s %6s %8s %8s\n", "database", "entries", "keys", "values",
            "pages", "fill", "depth", "branches", "overflow");
     floor_mdb(mdb_dbi_open(txn, NULL, 0, &all), "mdb_dbi_open");
+    measure(txn, all, &p);
+    pages += p.pages;
+    print_part(m, "main", &p);
     floor_mdb(mdb_cursor_open(txn, all, &cursor), "mdb_cursor_open");
     while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
         snprintf(name, sizeof name, "%.*s", (int)key.mv_size, (const char *)key.mv_data);
-        floor_mdb(mdb_dbi_open(txn, name, 0, &dbi), name);
+        const int rc = mdb_dbi_open(txn, name, 0, &dbi);
+        if (rc == MDB_NOTFOUND || rc == MDB_INCOMPATIBLE)
+            continue; // an entry of the main database that is no database
+        floor_mdb(rc, name);
         measure(txn, dbi, &p);
         pages += p.pages;
         if (p.st.ms_entries > 0)

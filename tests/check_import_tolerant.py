@@ -117,7 +117,7 @@ def check_warnings(c: cli.Cli) -> None:
         got = tuple(m.summary.get(k) for k in ("requests", "responses", "warnings"))
         tap.equal(got, (requests + 1, responses + 1, 1), f"{name}: counts, the next entry too")
         good = len(m.messages) == 1 and ": entry 1" in m.messages[0] and needle in m.messages[0]
-        if not tap.ok(good and m.messages[0].startswith("reqcast: -: "), f"{name}: the warning"):
+        if not tap.ok(good and m.messages[0].startswith("reqcast: standard input: "), f"{name}: the warning"):
             tap.note(m.messages)
         tap.ok("https://a.test/good" in {x["url"] for x in m.requests}, f"{name}: the next entry")
 
