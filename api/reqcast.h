@@ -849,7 +849,7 @@ typedef struct rqc_part {
 } rqc_part;
 
 // Tells what rqc_open would add, and adds nothing. RQC_NOT_FOUND (no file, or an empty one),
-// RQC_INVALID (none of its tables holds records), RQC_CORRUPT, RQC_VERSION, RQC_IO.
+// RQC_INVALID (none of its tables holds records), RQC_CORRUPT, RQC_VERSION, RQC_READ_ONLY, RQC_IO.
 RQC_API rqc_err rqc_capture_plan(const char *path, void (*fn)(void *ctx, const rqc_part *p),
                                  void *ctx, rqc_error *err);
 
@@ -1002,8 +1002,8 @@ typedef struct rqc_sub_options {
 RQC_API rqc_err rqc_subscribe(const char *url, const rqc_sub_options *opt, rqc_sub **ret_sub,
                               rqc_error *err);
 RQC_API void rqc_unsubscribe(rqc_sub *sub);
-// Without a callback: the next event; waits for at most timeout_ms (-1: for ever). RQC_TIMEOUT:
-// none came.
+// Without a callback: the next event; waits for at most timeout_ms (-1: for ever), and a tenth of a
+// second more where a sidecar does not answer. RQC_TIMEOUT: none came. RQC_CLOSED: in a child.
 RQC_API rqc_err rqc_sub_next(rqc_sub *sub, int timeout_ms, rqc_event *ret_event);
 // Without a callback: readable when rqc_sub_next has something to do. Call that with timeout 0
 // until it gives RQC_TIMEOUT. Never read from it or close it.

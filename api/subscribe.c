@@ -192,6 +192,8 @@ rqc_err rqc_sub_stats_read(rqc_sub *s, rqc_sub_stats *ret_stats)
     const size_t size = ret_stats->size;
     if (size < sizeof size || size > 4096)
         return RQC_INVALID;
+    if (s->pid != getpid())
+        return RQC_CLOSED;
     pthread_mutex_lock(&s->lock);
     const rqci_sub_stats in = s->stats;
     pthread_mutex_unlock(&s->lock);

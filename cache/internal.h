@@ -262,6 +262,12 @@ struct rqci_mirror {
     size_t nold;
 };
 
+typedef struct rqci_ws_known {
+    bool known;
+    uint32_t number;
+    uint8_t id[16];
+} rqci_ws_known;
+
 struct rqci_reader {
     rqci_mirror *mirror;
     rqci_env *env;
@@ -275,9 +281,9 @@ struct rqci_reader {
     uint64_t generation;
     bool state_known; // of the pinned transaction; read when it is asked for
     rqci_view_state state;
-    bool ws_known; // the workspace whose number was looked up last, in this environment
-    uint8_t ws_id[16];
-    uint32_t ws_number;
+    // Workspaces whose numbers were looked up in this environment, by their ids' last byte; they
+    // keep them as long as there are views of this generation.
+    rqci_ws_known ws[256];
     rqci_buf scratch;
 };
 rqc_err rqci_state(rqci_reader *r, rqci_errbuf *err); // makes `state` known

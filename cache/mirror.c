@@ -157,7 +157,7 @@ static void leave_env(rqci_reader *r)
     r->txn = NULL;
     r->env = NULL;
     r->generation = 0;
-    r->ws_known = false;
+    memset(r->ws, 0, sizeof r->ws);
 }
 
 void rqci_reader_free(rqci_reader *r)

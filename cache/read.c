@@ -38,8 +38,9 @@ rqc_err rqci_read_ws_number(rqci_reader *r, const uint8_t id[16], uint32_t *ret_
 {
     uint8_t k[17] = {'i'};
     MDB_val val;
-    if (r->ws_known && rqci_id_equal(r->ws_id, id)) {
-        *ret_number = r->ws_number;
+    rqci_ws_known *ws = &r->ws[id[15]];
+    if (ws->known && rqci_id_equal(ws->id, id)) {
+        *ret_number = ws->number;
         return RQC_OK;
     }
     if (rqci_id_zero(id)) {
@@ -52,9 +53,9 @@ rqc_err rqci_read_ws_number(rqci_reader *r, const uint8_t id[16], uint32_t *ret_
         return rc;
     if (val.mv_size != 4)
         return damaged();
-    memcpy(r->ws_id, id, 16);
-    r->ws_number = *ret_number = rqci_get32(val.mv_data);
-    r->ws_known = true;
+    memcpy(ws->id, id, 16);
+    ws->number = *ret_number = rqci_get32(val.mv_data);
+    ws->known = true;
     return RQC_OK;
 }
 

@@ -61,7 +61,7 @@ rqc_err rqci_store_plan(const char *path, void (*fn)(void *ctx, const rqci_part 
     if (!e)
         e = rqci_check_file(real, NULL, err);
     if (!e)
-        e = rqci_db_open(real, 0, RQCI_BUSY_MS_DEFAULT, &db, err);
+        e = rqci_db_open_look(real, &db, err);
     if (!e)
         e = rqci_history_look(db, real, false, err);
     if (!e)

@@ -120,6 +120,17 @@ rqc_err rqci_db_open(const char *path, unsigned flags, int busy_ms, sqlite3 **re
     return RQC_OK;
 }
 
+rqc_err rqci_db_open_look(const char *path, sqlite3 **ret_db, rqci_errbuf *err)
+{
+    bool shm = false;
+    unsigned flags = 0;
+    if (rqci_file_allowed(path, R_OK | W_OK, NULL) != RQC_OK &&
+        rqci_file_beside(path, "-shm", &shm, NULL) == RQC_OK &&
+        (shm || !rqci_folder_allowed(path, W_OK)))
+        flags = RQCI_DB_READ_ONLY;
+    return rqci_db_open(path, flags, RQCI_BUSY_MS_DEFAULT, ret_db, err);
+}
+
 rqc_err rqci_db_exec(sqlite3 *db, const char *sql, rqci_errbuf *err)
 {
     const int rc = sqlite3_exec(db, sql, NULL, NULL, NULL);

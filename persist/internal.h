@@ -26,6 +26,8 @@ enum {
 // writes calls rqci_db_wal before it does.
 rqc_err rqci_db_open(const char *path, unsigned flags, int busy_ms, sqlite3 **ret_db,
                      rqci_errbuf *err);
+// The same for one look. Who may not write the file reads it where nothing can be left beside it.
+rqc_err rqci_db_open_look(const char *path, sqlite3 **ret_db, rqci_errbuf *err);
 // Makes the database use a write-ahead log; ret_before (may be NULL) is what it used.
 rqc_err rqci_db_wal(sqlite3 *db, char ret_before[12], rqci_errbuf *err);
 // Sets (unless `wanted` is NULL) and tells the journal mode: the one in force may be another.
@@ -69,6 +71,8 @@ void rqci_newfile_end(rqci_newfile *f);
 rqc_err rqci_file_failed(const char *path, rqci_errbuf *err);
 // Whether this process may use a file as `mode` (R_OK, W_OK) says; one that is not there it may.
 rqc_err rqci_file_allowed(const char *path, int mode, rqci_errbuf *err);
+// The same for the folder that path is in; false also when memory ran out.
+bool rqci_folder_allowed(const char *path, int mode);
 // Syncs the folder that path is in.
 rqc_err rqci_dir_sync(const char *path, rqci_errbuf *err);
 rqc_err rqci_file_beside(const char *path, const char *suffix, bool *ret_there, rqci_errbuf *err);

@@ -34,6 +34,14 @@ rqc_err rqci_file_allowed(const char *path, int mode, rqci_errbuf *err)
                : rqci_file_failed(path, err);
 }
 
+bool rqci_folder_allowed(const char *path, int mode)
+{
+    char *copy = strdup(path);
+    const bool allowed = copy && rqci_file_allowed(dirname(copy), mode, NULL) == RQC_OK;
+    free(copy);
+    return allowed;
+}
+
 rqc_err rqci_dir_sync(const char *path, rqci_errbuf *err)
 {
     char *copy = strdup(path);

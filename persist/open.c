@@ -91,6 +91,7 @@ static rqc_err init(const char *path, const rqci_store_options *opt, rqci_store 
     s->seen = opt->seen;
     s->ctx = opt->ctx;
     s->reader.store = s->after.store = s;
+    s->after.shape.version = -1; // none that a database can have: its first read looks
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

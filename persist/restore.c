@@ -49,7 +49,7 @@ static rqc_err copy(job *r, const rqci_progress *p, rqci_errbuf *err)
 {
     sqlite3 *db = NULL;
     bool wal = true, journal = true;
-    rqc_err e = rqci_db_open(r->from, 0, RQCI_BUSY_MS_DEFAULT, &db, err);
+    rqc_err e = rqci_db_open_look(r->from, &db, err);
     // On a medium that cannot be written SQLite has no place for its lock; nobody writes there.
     if (e && e != RQC_CORRUPT && e != RQC_BUSY && !rqci_file_beside(r->from, "-wal", &wal, NULL) &&
         !rqci_file_beside(r->from, "-journal", &journal, NULL) && !wal && !journal)

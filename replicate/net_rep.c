@@ -67,8 +67,7 @@ static void *work(void *arg)
             if (!mine)
                 mine = r->service.begin(r->service.ctx);
             answer_one(w, mine, &out);
-        }
-        if (nng_aio_result(w->aio) == NNG_ECLOSED)
+        } else if (nng_aio_result(w->aio) == NNG_ECLOSED)
             break;
     }
     r->service.end(r->service.ctx, mine);

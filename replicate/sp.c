@@ -92,6 +92,11 @@ rqc_err rqci_sp_open(rqci_sp *sp, const rqci_sp_addr *addr, uint16_t mine, uint6
     sp->ipc = addr->ipc;
     sp->mine = mine;
     sp->max = max;
+    // First, so that no connection is without it.
+    const uint8_t hello[HANDSHAKE] = {0, 'S', 'P', 0, (uint8_t)(mine >> 8), (uint8_t)mine, 0, 0};
+    const rqc_err rc = rqci_buf_add(&sp->out, hello, sizeof hello);
+    if (rc != RQC_OK)
+        return rc;
     const int fd = socket(addr->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return broken(err, errno, "socket");
@@ -104,8 +109,7 @@ rqc_err rqci_sp_open(rqci_sp *sp, const rqci_sp_addr *addr, uint16_t mine, uint6
         return broken(err, error, "connect");
     }
     sp->fd = fd;
-    const uint8_t hello[HANDSHAKE] = {0, 'S', 'P', 0, (uint8_t)(mine >> 8), (uint8_t)mine, 0, 0};
-    return rqci_buf_add(&sp->out, hello, sizeof hello);
+    return RQC_OK;
 }
 
 static rqc_err flush(rqci_sp *sp, rqci_errbuf *err)
@@ -235,11 +239,10 @@ rqc_err rqci_sp_recv(rqci_sp *sp, const uint8_t **ret_p, size_t *ret_n, rqci_err
 static void end_handshake(rqci_sp *sp)
 {
     struct pollfd p = {.fd = sp->fd, .events = POLLIN};
-    for (int ms = 0; ms < LEAVE_MS && !sp->ready; ms++) {
-        if (rqci_sp_work(sp, NULL) != RQC_OK)
+    for (int ms = 0; ms < LEAVE_MS; ms++) {
+        if (rqci_sp_work(sp, NULL) != RQC_OK || (sp->ready && !rqci_sp_wants_out(sp)))
             return;
-        if (!sp->ready)
-            (void)poll(&p, 1, 1);
+        (void)poll(&p, 1, 1);
     }
 }
 

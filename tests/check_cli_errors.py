@@ -306,6 +306,17 @@ def check_permissions() -> None:
                 good = good and str(folder / "a.db") in r.errors and "read and write" in r.errors
                 if not tap.ok(good, f"{folder.name}, mode {mode:o}: {command[0]}"):
                     r.explain()
+        # An application's, with a journal: looking leaves nothing beside it.
+        app = closed / "app.db"
+        with c.sqlite() as db:
+            db.execute(f"VACUUM INTO '{app}'")
+        app.chmod(0o644)
+        before = seen(closed)
+        r = as_nobody(c, "--db", app, "attach", "--dry-run", REQCAST_VIEW_DIR=str(view))
+        if not tap.ok(r.status == 0 and r.out, "what may only be read can be looked at"):
+            r.explain()
+        tap.equal(seen(closed), before, "and nothing is made beside it")
+        app.unlink()
         (open_folder / "a.db").chmod(0o666)
         r = as_nobody(c, "--db", open_folder / "a.db", "stats", REQCAST_VIEW_DIR=str(view))
         tap.ok(r.status == 0, "what was refused works once it is allowed")

@@ -60,6 +60,10 @@ def check_pid_file(c: cli.Cli) -> None:
     p = subprocess.run([REQCASTD, "--pid-file", c.folder / "no" / "pid"], env=c.env, capture_output=True,
                        timeout=60)
     tap.ok(p.returncode == 3 and b"pid_file" in p.stderr, "a pid file that cannot be written")
+    path.symlink_to(c.folder / "no" / "pid")
+    p = subprocess.run([REQCASTD, "--pid-file", path], env=c.env, capture_output=True, timeout=60)
+    tap.ok(p.returncode == 3 and path.is_symlink(), "what it could not write it does not remove")
+    path.unlink()
     with sidecar(c):
         path.write_text("1\n")
         p = subprocess.run([REQCASTD, "--pid-file", path], env=c.env, capture_output=True, timeout=60)

@@ -560,13 +560,14 @@ int main(int argc, char **argv)
     fault_path(db_path, "%s/db/test.db", fault_disk);
     setenv("RQC_TEST_VIEW", fault_path(view, "%s/view", fault_memory), 1);
     put_file(fault_path(victim, "%s/victim", fault_disk), VICTIM_TEXT);
+    const size_t turn = (size_t)time(NULL) % 5; // which fifth, where it is a fifth
     prepare("clean", "40");
     for (size_t i = 0; i < sizeof clean_ways / sizeof *clean_ways; i++)
-        if (i % 5 < tap_scaled(5))
+        if ((i + turn) % 5 < tap_scaled(5))
             run_way("clean", &clean_ways[i]);
     prepare("dirty", "40");
     for (size_t i = 0; i < sizeof dirty_ways / sizeof *dirty_ways; i++)
-        if (i % 5 < tap_scaled(5))
+        if ((i + turn) % 5 < tap_scaled(5))
             run_way("dirty", &dirty_ways[i]);
     test_bytes(tap_scaled(DAMAGE_FLIPS));
     peek(victim, 0, text, strlen(VICTIM_TEXT));

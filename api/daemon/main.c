@@ -47,6 +47,7 @@ typedef struct daemon_state {
     char host[256];
     unsigned long port;
     int signals;
+    bool pid_written;
 } daemon_state;
 
 // ---- The database -------------------------------------------------------------------------------
@@ -221,8 +222,6 @@ static bool numbers(daemon_state *d)
 
 static bool write_pid(const char *path)
 {
-    if (!path)
-        return true;
     FILE *f = fopen(path, "we");
     bool good = f && fprintf(f, "%ld\n", (long)getpid()) > 0;
     if (f && fclose(f) != 0)
@@ -305,8 +304,9 @@ static void stop(daemon_state *d)
     rqci_net_free(d->net);
     rqc_read_free(d->read);
     rqc_close(d->db);
-    if (d->o.pid_file)
+    if (d->pid_written)
         (void)unlink(d->o.pid_file);
+    d->pid_written = false;
 }
 
 static int serve(daemon_state *d, bool *ret_again)
@@ -316,7 +316,8 @@ static int serve(daemon_state *d, bool *ret_again)
     if (rc != RQC_OK)
         return rqci_err_exit_status(rc);
     // Of whoever owns the database: one that may not leaves the owner's alone.
-    if (!write_pid(d->o.pid_file)) {
+    d->pid_written = d->o.pid_file && write_pid(d->o.pid_file);
+    if (d->o.pid_file && !d->pid_written) {
         stop(d);
         return FAILED_STATUS;
     }
