@@ -45,7 +45,7 @@ def progress_function(progress):
 
 def _complete(p: int) -> None:
     c = _abi.CCompletion.from_address(p)
-    transaction, function = completions.pop(c.ctx, (None, None))
+    transaction, function = completions.get(c.ctx, (None, None))
     if transaction is None:
         return
     try:

@@ -36,7 +36,7 @@ class Database:
         self._lock = threading.RLock()
         self._nobody_outside = threading.Condition(self._lock)
         self._outside_calls = 0
-        self._handles = weakref.WeakSet()
+        self._handles = {}  # what frees them (_handle.py)
         self._idle = []  # sessions that are not begun
         self._queued = {}  # transactions in flight without a function, by number
         self._closing = False
@@ -75,6 +75,12 @@ class Database:
             with self._lock:
                 self._outside_calls -= 1
                 self._nobody_outside.notify_all()
+
+    def _free(self, p) -> None:
+        """A handle, with the lock held. Nothing when that is done already."""
+        free = self._handles.pop(p, None)
+        if free is not None:
+            free(p)
 
     def read(self) -> Session:
         """A session, begun at the newest position."""
@@ -216,8 +222,12 @@ class Database:
             p, self._p = self._p, None
             if p is None:
                 return
+            # The library calls the functions of those that are in flight before it closes.
+            awaited = {t._p for t, _ in list(_callbacks.completions.values()) if t._db is self}
             for handle in list(self._handles):
-                handle._end_with_database()
+                if handle not in awaited:
+                    self._free(handle)
+            self._queued.clear()
             while self._idle:
                 lib.rqc_read_free(self._idle.pop())
         lib.rqc_close(p)  # without the lock: functions of commit_async may want it

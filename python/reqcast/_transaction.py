@@ -37,13 +37,13 @@ class Transaction(Handle):
     _what = "transaction"
     result: Optional[Result] = None
 
-    def _begin(self, db: int) -> int:
+    def _begin(self, db: int):
         out, error = c_void_p(), _abi.CError()
         self._to_commit = True  # by the end of the block
         self._flight = None  # in flight: under which number it is kept
         self._committing = False
         check(lib.rqc_txn_new(db, byref(out), byref(error)), error.text)
-        return out.value
+        return out.value, lib.rqc_txn_free
 
     def _use(self) -> int:
         p = super()._use()
@@ -62,17 +62,9 @@ class Transaction(Handle):
             while self._committing:
                 _callbacks.refuse("end")
                 self._db._nobody_outside.wait()
+            _callbacks.completions.pop(self._flight, None)
+            self._db._queued.pop(self._flight, None)
             super().end()
-
-    def _give_up(self, p: int) -> None:
-        _callbacks.completions.pop(self._flight, None)
-        self._db._queued.pop(self._flight, None)
-        lib.rqc_txn_free(p)
-
-    def _end_with_database(self) -> None:
-        # The library calls the functions of those that are in flight before it closes.
-        if self._flight not in _callbacks.completions:
-            self.end()
 
     def __exit__(self, kind, *_):
         if self._flight is not None:
@@ -204,6 +196,7 @@ class Transaction(Handle):
         with self._lock:
             if self._p is None:
                 return None
+            _callbacks.completions.pop(self._flight, None)
             self._flight = None
             if c.code != 0:
                 text = lib.rqc_txn_error(self._p).decode("utf-8", "replace")
