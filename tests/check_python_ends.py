@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Python module: how things end when the garbage collector ends them."""
+"""The Python module: how things end when the garbage collector ends them, and when an interrupt comes in
+between."""
 
 import subprocess
 import sys
@@ -85,10 +86,75 @@ def check_collected(c: cli.Cli) -> None:
                   f"the garbage collector ends a database: {story}")
 
 
+# ---- Interrupts ----------------------------------------------------------------------------------
+
+# One at each line on the way to the library, one after the other. Its traceback stays.
+INTERRUPTED = """
+import os, sys, threading
+import reqcast
+from reqcast._abi import lib
+
+commit = lib.rqc_commit
+
+
+def rqc_commit(*arguments):
+    sys.settrace(None)
+    return commit(*arguments)
+
+
+def interrupt_at(line):
+    seen = set()  # the second time is the end of a `with`: none comes before that has left its lock
+
+    def trace(frame, event, _):
+        before = len(seen)
+        if event == "line":
+            seen.add((frame, frame.f_lineno))
+        if before < len(seen) == line:
+            raise KeyboardInterrupt
+        return trace
+    return trace
+
+
+def returns(function, line):
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    thread.join(20)
+    if thread.is_alive():
+        print(function.__name__, "waits for ever: interrupt", line, flush=True)
+        os._exit(1)
+
+
+lib.rqc_commit = rqc_commit
+db = reqcast.open(sys.argv[1], view_dir=sys.argv[2])
+line, interrupt = 0, True
+while interrupt is not None:
+    line, interrupt = line + 1, None
+    txn = db.write()
+    sys.settrace(interrupt_at(line))
+    try:
+        txn.commit()
+    except KeyboardInterrupt as e:
+        interrupt = e
+    finally:
+        sys.settrace(None)
+    returns(txn.end, line)
+returns(db.close, line)
+print(line)
+"""
+
+
+def check_interrupted(c: cli.Cli) -> None:
+    r = run(c, INTERRUPTED)
+    good = r.returncode == 0 and r.stderr == "" and r.stdout.strip().isdigit()
+    if not tap.ok(good and int(r.stdout) > 10, "after an interrupt end and close do not wait"):
+        tap.note(f"{r.returncode} {r.stdout} {r.stderr}")
+
+
 def main() -> None:
     with cli.database() as c:
         c.put(d.records())
         check_collected(c)
+        check_interrupted(c)
         tap.equal(c.one("verify")["differences"], 0, "verify at the end")
     tap.done()
 

@@ -41,7 +41,7 @@ class Transaction(Handle):
         out, error = c_void_p(), _abi.CError()
         self._to_commit = True  # by the end of the block
         self._flight = None  # in flight: under which number it is kept
-        self._committing = False
+        self._committing = None  # the call of commit
         check(lib.rqc_txn_new(db, byref(out), byref(error)), error.text)
         return out.value, lib.rqc_txn_free
 
@@ -49,7 +49,7 @@ class Transaction(Handle):
         p = super()._use()
         if self._flight is not None:
             raise Error(Code.INVALID, "the transaction is in flight")
-        if self._committing:
+        if self._committing is not None:
             raise Error(Code.INVALID, "another thread commits the transaction")
         return p
 
@@ -59,7 +59,7 @@ class Transaction(Handle):
         if self._db._forked():
             return
         with self._lock:
-            while self._committing:
+            while self._committing is not None:
                 _callbacks.refuse("end")
                 self._db._nobody_outside.wait()
             _callbacks.completions.pop(self._flight, None)
@@ -153,13 +153,10 @@ class Transaction(Handle):
         """Returns when it is durable. The transaction is empty then, and may go on."""
         r = _abi.CResult()
         with self._db._outside(self) as p:
-            try:
-                code = lib.rqc_commit(p, byref(r))
-                check(code, lib.rqc_txn_error(p) if code else b"")
-                self._to_commit = False
-                self.result = result_of(r)
-            finally:
-                self._committing = False
+            code = lib.rqc_commit(p, byref(r))
+            check(code, lib.rqc_txn_error(p) if code else b"")
+            self._to_commit = False
+            self.result = result_of(r)
         return self.result
 
     # ---- Commits that nobody waits for
