@@ -122,7 +122,7 @@ class Database:
                 return None
             check(code)
             transaction, _ = self._queued.pop(c.ctx)
-            return transaction._landed(c)
+            return transaction._landed(c, has_function=False)
 
     def completions_fd(self) -> int:
         """Readable while completed() has one: for poll, select, epoll and asyncio's add_reader alone.
