@@ -299,6 +299,12 @@ def check_closed(c: cli.Cli) -> None:
     tap.equal((codes, names(c, "closed")), ([Code.CLOSED] * 2, []),
               "close under its hands: it is told, and nothing of it is stored")
 
+    def lost():
+        with open_db(c) as closed, closed.write() as left:
+            putter("lost")(left)
+            closed.close()
+    fails(Code.CLOSED, "a block that outlasts its database cannot commit", lost)
+
 
 def main() -> None:
     with cli.database() as c:
