@@ -45,13 +45,16 @@ def progress_function(progress):
 
 def _complete(p: int) -> None:
     c = _abi.CCompletion.from_address(p)
-    transaction, function = completions.pop(c.ctx, (None, None))
+    transaction, function = completions.get(c.ctx, (None, None))
     if transaction is None:
         return
     try:
-        found = transaction._landed(c)
-        if found is not None:
-            function(found)
+        try:
+            found = transaction._landed(c, has_function=True)
+            if found is not None:
+                function(found)
+        finally:
+            transaction._function_returned()
     except BaseException:
         # Told here: what the traceback holds must be gone before the thread leaves `inside`.
         threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), None)))

@@ -28,6 +28,35 @@ from reqcast._watch import SLICE_S, Watch
 _open = weakref.WeakSet()  # databases
 
 
+class _Outside:
+    """A call without the lock: close waits until it is over; Transaction.end too, where it commits.
+
+    An interrupt may come between any two lines: whoever waits must not wait for ever then. A
+    generator would be left only when the interrupt's traceback goes."""
+
+    def __init__(self, db, transaction):
+        self._db, self._transaction = db, transaction
+
+    def __enter__(self) -> int:
+        try:
+            with self._db._lock:
+                p = (self._transaction or self._db)._use()
+                self._db._outside_calls.add(self)
+                if self._transaction is not None:
+                    self._transaction._committing = self
+            return p
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_):
+        self._db._outside_calls.discard(self)  # before the wait for the lock, which may be cut short
+        if self._transaction is not None and self._transaction._committing is self:
+            self._transaction._committing = None
+        with self._db._lock:
+            self._db._nobody_outside.notify_all()
+
+
 class Database:
     """Made by open() or attach(). Leaving a `with` block closes it, with all sessions and
     transactions that are left; so does the end of the interpreter."""
@@ -35,8 +64,8 @@ class Database:
     def __init__(self, function, path, options: dict):
         self._lock = threading.RLock()
         self._nobody_outside = threading.Condition(self._lock)
-        self._outside_calls = 0
-        self._handles = weakref.WeakSet()
+        self._outside_calls = set()
+        self._handles = {}  # what frees them (_handle.py)
         self._idle = []  # sessions that are not begun
         self._queued = {}  # transactions in flight without a function, by number
         self._closing = False
@@ -58,23 +87,18 @@ class Database:
             raise Error(Code.CLOSED, "the database is closed")
         return self._p
 
-    @contextlib.contextmanager
-    def _outside(self, transaction=None, waits=True):
-        """Gives the database's handle, or a transaction's to be committed, for a call without the
-        lock. It `waits` for the library's threads, or may."""
+    def _outside(self, transaction=None, waits=True) -> _Outside:
+        """For a call with the database's handle, or with a transaction's to be committed. It `waits`
+        for the library's threads, or may."""
         if waits:
             _callbacks.refuse("this call")
-        with self._lock:
-            p = (transaction or self)._use()
-            if transaction is not None:
-                transaction._committing = True
-            self._outside_calls += 1
-        try:
-            yield p
-        finally:
-            with self._lock:
-                self._outside_calls -= 1
-                self._nobody_outside.notify_all()
+        return _Outside(self, transaction)
+
+    def _free(self, p) -> None:
+        """A handle, with the lock held. Nothing when that is done already."""
+        free = self._handles.pop(p, None)
+        if free is not None:
+            free(p)
 
     def read(self) -> Session:
         """A session, begun at the newest position."""
@@ -98,7 +122,7 @@ class Database:
                 return None
             check(code)
             transaction, _ = self._queued.pop(c.ctx)
-            return transaction._landed(c)
+            return transaction._landed(c, has_function=False)
 
     def completions_fd(self) -> int:
         """Readable while completed() has one: for poll, select, epoll and asyncio's add_reader alone.
@@ -216,8 +240,12 @@ class Database:
             p, self._p = self._p, None
             if p is None:
                 return
+            # The library calls the functions of those that are in flight before it closes.
+            awaited = {t._p for t, _ in list(_callbacks.completions.values()) if t._db is self}
             for handle in list(self._handles):
-                handle._end_with_database()
+                if handle not in awaited:
+                    self._free(handle)
+            self._queued.clear()
             while self._idle:
                 lib.rqc_read_free(self._idle.pop())
         lib.rqc_close(p)  # without the lock: functions of commit_async may want it

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from ctypes import byref, c_int, c_size_t, c_uint64, c_void_p
 from typing import Optional
 
@@ -24,7 +25,7 @@ class Session(Handle):
     may be an Id, 16 bytes or text."""
     _what = "read session"
 
-    def _begin(self, db: int) -> int:
+    def _begin(self, db: int):
         self._list, self._changes = _abi.CList(), _abi.CChangesList()
         idle, error = self._db._idle, _abi.CError()
         if idle:
@@ -38,13 +39,7 @@ class Session(Handle):
             text = lib.rqc_read_error(p)
             idle.append(p)
             check(code, text)
-        return p
-
-    def _give_up(self, p: int) -> None:
-        lib.rqc_read_end(p)
-        self._db._idle.append(p)
-        lib.rqc_list_free(byref(self._list))
-        lib.rqc_changes_free(byref(self._changes))
+        return p, functools.partial(_finish, idle, self._list, self._changes)
 
     def __exit__(self, *_):
         self.end()
@@ -204,3 +199,10 @@ class Session(Handle):
         """record[column], but a Large as its bytes."""
         value = record[column]
         return self.large(record, column) if isinstance(value, Large) else value
+
+
+def _finish(idle: list, found: _abi.CList, changes: _abi.CChangesList, p: int) -> None:
+    lib.rqc_read_end(p)
+    idle.append(p)
+    lib.rqc_list_free(byref(found))
+    lib.rqc_changes_free(byref(changes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from ctypes import byref, c_void_p, cast, sizeof
+from threading import get_ident
 from typing import NamedTuple, Optional
 
 from reqcast import _abi, _callbacks
@@ -37,21 +38,29 @@ class Transaction(Handle):
     _what = "transaction"
     result: Optional[Result] = None
 
-    def _begin(self, db: int) -> int:
+    def _begin(self, db: int):
         out, error = c_void_p(), _abi.CError()
         self._to_commit = True  # by the end of the block
         self._flight = None  # in flight: under which number it is kept
-        self._committing = False
+        self._function_thread = None  # while a function of commit_async has it
+        self._left = False  # the block, in flight or while a function had it
+        self._committing = None  # the call of commit
         check(lib.rqc_txn_new(db, byref(out), byref(error)), error.text)
-        return out.value
+        return out.value, lib.rqc_txn_free
 
     def _use(self) -> int:
         p = super()._use()
         if self._flight is not None:
             raise Error(Code.INVALID, "the transaction is in flight")
-        if self._committing:
+        if self._function_has_it():
+            raise Error(Code.INVALID, "the function of commit_async has the transaction")
+        if self._committing is not None:
             raise Error(Code.INVALID, "another thread commits the transaction")
         return p
+
+    def _function_has_it(self) -> bool:
+        """Another thread's function."""
+        return self._function_thread not in (None, get_ident())
 
     def end(self) -> None:
         """Without commit: nothing happened. Waits for another thread's commit. Calling it twice is
@@ -59,30 +68,37 @@ class Transaction(Handle):
         if self._db._forked():
             return
         with self._lock:
-            while self._committing:
+            while self._committing is not None:
                 _callbacks.refuse("end")
                 self._db._nobody_outside.wait()
+            _callbacks.completions.pop(self._flight, None)
+            self._db._queued.pop(self._flight, None)
             super().end()
 
-    def _give_up(self, p: int) -> None:
-        _callbacks.completions.pop(self._flight, None)
-        self._db._queued.pop(self._flight, None)
-        lib.rqc_txn_free(p)
-
-    def _end_with_database(self) -> None:
-        # The library calls the functions of those that are in flight before it closes.
-        if self._flight not in _callbacks.completions:
-            self.end()
+    def __enter__(self):
+        with self._lock:
+            super().__enter__()
+            self._left = False
+        return self
 
     def __exit__(self, kind, *_):
-        if self._flight is not None:
-            return  # its completion is waited for
+        if self._left_meanwhile():
+            return
         try:
             if kind is None and self._p is not None and self._to_commit:
                 self.commit()
         finally:
-            if self._flight is None:
+            if not self._left_meanwhile():
                 self.end()
+
+    def _left_meanwhile(self) -> bool:
+        """Whether the block is left before its completion, or the return of its function."""
+        if self._db._forked():
+            return False
+        with self._lock:
+            meanwhile = self._flight is not None or self._function_has_it()
+            self._left = self._left or meanwhile
+            return meanwhile
 
     def _call(self, function, *arguments) -> None:
         with self._lock:
@@ -161,13 +177,10 @@ class Transaction(Handle):
         """Returns when it is durable. The transaction is empty then, and may go on."""
         r = _abi.CResult()
         with self._db._outside(self) as p:
-            try:
-                code = lib.rqc_commit(p, byref(r))
-                check(code, lib.rqc_txn_error(p) if code else b"")
-                self._to_commit = False
-                self.result = result_of(r)
-            finally:
-                self._committing = False
+            code = lib.rqc_commit(p, byref(r))
+            check(code, lib.rqc_txn_error(p) if code else b"")
+            self._to_commit = False
+            self.result = result_of(r)
         return self.result
 
     # ---- Commits that nobody waits for
@@ -180,10 +193,14 @@ class Transaction(Handle):
         Code.INVALID; but it may fill the transaction and submit it again. Without a function
         Database.completed gives the Completion.
 
-        A block may be left meanwhile; the transaction is kept until its completion. end() lets it
-        go: it is stored all the same, and there is no completion. Closing the database waits until
-        all are stored, and calls the functions; what was not fetched then never comes. Code.BUSY:
-        65,536 are in flight."""
+        Until the function has returned the transaction is its alone: calls of other threads but
+        end() are refused. A block may be left meanwhile: without a function the transaction is kept
+        until its completion; with one it ends, and what the function wrote is given up, when that
+        has returned and not submitted it again.
+
+        end() lets it go: what was submitted is stored all the same, and there is no completion.
+        Closing the database waits until all are stored, and calls the functions; what was not
+        fetched then never comes. Code.BUSY: 65,536 are in flight."""
         number = next(_numbers)
         with self._lock:
             p = self._use()
@@ -194,22 +211,36 @@ class Transaction(Handle):
                                         else _callbacks.completed, number)
             if code == 0:
                 self._to_commit = False
+                self._function_thread = None
                 return
             self._flight = None
             del kept[number]
             check(code, lib.rqc_txn_error(p))
 
-    def _landed(self, c: _abi.CCompletion) -> Optional[Completion]:
+    def _landed(self, c: _abi.CCompletion, has_function: bool) -> Optional[Completion]:
         """None when it was let go at this moment."""
         with self._lock:
             if self._p is None:
                 return None
+            _callbacks.completions.pop(self._flight, None)
             self._flight = None
+            if has_function:
+                self._function_thread = get_ident()
+            else:
+                self._left = False  # whoever fetched it has it now, whatever it went through
             if c.code != 0:
                 text = lib.rqc_txn_error(self._p).decode("utf-8", "replace")
                 return Completion(self, None, Error(c.code, text))
             self.result = result_of(c.result)
             return Completion(self, self.result, None)
+
+    def _function_returned(self) -> None:
+        with self._lock:
+            if self._function_thread != get_ident():
+                return  # submitted again
+            self._function_thread = None
+            if self._left or self._db._p is None:
+                self.end()
 
 
 def _rows(entity: str, all_columns):

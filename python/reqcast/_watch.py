@@ -21,13 +21,10 @@ class Watch(Handle):
     thread at a time. Take it out of an event loop before its end."""
     _what = "watch"
 
-    def _begin(self, db: int) -> int:
+    def _begin(self, db: int):
         out, error = c_void_p(), _abi.CError()
         check(lib.rqc_watch_new(db, byref(out), byref(error)), error.text)
-        return out.value
-
-    def _give_up(self, p: int) -> None:
-        lib.rqc_watch_free(p)
+        return out.value, lib.rqc_watch_free
 
     def fileno(self) -> int:
         """For poll, select and epoll alone: it must be neither read nor closed. Valid until the
