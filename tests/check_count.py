@@ -16,7 +16,7 @@ ROWS = [
     ("a failed check", "FAIL", "ok 1\nnot ok 2 - b\n# why\nok 3\n1..3\n", (2, 1, 0)),
     ("skipped checks", "OK", "ok 1 # SKIP x\nok 2 # skip\nok 3 - a\n1..3\n", (1, 0, 2)),
     ("all skipped", "SKIP", "1..0 # SKIP x\n", (0, 0, 1)),
-    ("unfinished", "EXPECTEDFAIL", "not ok 1 - a # TODO x\n1..1\n", (0, 1, 0)),
+    ("unfinished", "EXPECTEDFAIL", "not ok 1 - a # todo x\n1..1\n", (0, 1, 0)),
     ("no plan", "OK", "ok 1\n", (1, 1, 0)),
     ("a wrong plan", "OK", "ok 1\n1..2\n", (1, 1, 0)),
     ("two plans", "OK", "1..1\nok 1\n1..1\n", (1, 1, 0)),

@@ -319,7 +319,9 @@ static void check_fork(void)
     const pid_t child = fork();
     if (child == 0) {
         alarm(10);
-        const bool closed = rqc_sub_next(without, 0, &e) == RQC_CLOSED;
+        rqc_sub_stats stats = {.size = sizeof stats};
+        const bool closed = rqc_sub_next(without, 0, &e) == RQC_CLOSED &&
+                            rqc_sub_stats_read(with, &stats) == RQC_CLOSED;
         rqc_unsubscribe(with);
         rqc_unsubscribe(without);
         _exit(closed ? 0 : 1);
