@@ -3,7 +3,7 @@
 // before both files were synced: also when the commit of ours that meets it writes nothing, and
 // when the attempt before failed. The functions that wait for the disk are this program's own and
 // count.
-#include "api/reqcast.h"
+#include "api/engine.h"
 
 #include "tests/store_db.h"
 
@@ -94,6 +94,27 @@ int main(void)
     before = syncs;
     is(add(db, &visible), RQC_OK, "one that writes nothing");
     ok(visible && syncs - before >= 2, "syncs both files: %u", syncs - before);
+
+    rqc_txn *t = sdb_txn(db);
+    sdb_put_keyed(t, 1, "name", "key");
+    is(rqc_commit(t, NULL), RQC_OK, "a commit with a key");
+    rqc_txn_free(t);
+    foreign("PRAGMA synchronous = OFF;" INSERT "PRAGMA wal_checkpoint(TRUNCATE)");
+    bool more;
+    before = syncs;
+    is(rqci_store_forget_keys(db->store, time(NULL) + 2 * RQCI_KEYS_SECONDS, &more, NULL), RQC_OK,
+       "the key is forgotten");
+    ok(syncs - before >= 4, "which syncs both files beside its own commit: %u", syncs - before);
+
+    // A commit that comes in between one of ours and the view's look.
+    foreign("PRAGMA synchronous = OFF;" INSERT);
+    rqci_source_state state;
+    pthread_mutex_lock(&db->apply);
+    before = syncs;
+    is(db->source.begin(db->source.ctx, &state, NULL), RQC_OK, "the view looks");
+    ok(syncs - before >= 1, "at nothing that may be lost: %u", syncs - before);
+    db->source.end(db->source.ctx);
+    pthread_mutex_unlock(&db->apply);
 
     rqc_close(db);
     sdb_end();
