@@ -172,6 +172,7 @@ rqc_err rqci_store_open(const char *path, const rqci_store_options *opt, rqci_st
         rqci_store_close(s);
         return e;
     }
+    s->after.db = s->db;
     s->ready = true;
     *ret_store = s;
     return RQC_OK;

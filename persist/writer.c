@@ -258,7 +258,6 @@ static rqc_err view_follows(rqci_store *s, uint64_t head)
 {
     if (!s->committed)
         return RQC_OK;
-    s->after.db = s->db;
     const rqci_source source = rqci_reader_source(&s->after);
     return s->committed(s->ctx, head, &source);
 }

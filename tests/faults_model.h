@@ -493,4 +493,18 @@ static void world_restore(world *w, world_start start)
     }
 }
 
+// A change of a request without a trace in the log: nothing tells the view.
+static inline void wipe_trace(const world *w)
+{
+    sqlite3 *db = work_sql_open(w->path);
+    char id[33];
+    hex_id(id, ID_HTTP, 2);
+    sql(db, "PRAGMA synchronous=OFF");
+    sql(db,
+        "BEGIN; UPDATE http SET description = 'hidden' WHERE id = x'%s';"
+        "DELETE FROM change_log WHERE seq = (SELECT max(seq) FROM change_log); COMMIT",
+        id);
+    sqlite3_close(db);
+}
+
 #endif

@@ -35,18 +35,9 @@ static int64_t sql_int(const char *path, const char *text)
 
 // ---- The view is repaired -----------------------------------------------------------------------
 
-// A change whose trace was wiped out: nothing tells the view.
 static void hide_change(world *w)
 {
-    sqlite3 *db = work_sql_open(w->path);
-    char id[33];
-    hex_id(id, ID_HTTP, 2);
-    sql(db, "PRAGMA synchronous=OFF");
-    sql(db,
-        "BEGIN; UPDATE http SET description = 'hidden' WHERE id = x'%s';"
-        "DELETE FROM change_log WHERE seq = (SELECT max(seq) FROM change_log); COMMIT",
-        id);
-    sqlite3_close(db);
+    wipe_trace(w);
     w->view_differs = true;
 }
 
@@ -190,19 +181,24 @@ static rqc_err snap(world *w, rqc_txn *t, rqc_read *r, uint64_t n, int64_t at)
     return rc == RQC_OK ? RQC_OK : world_failed(w, "rqc_snapshot", rc, rqc_txn_error(t));
 }
 
+// A transaction, and a session that has begun; the caller frees both, also after a failure.
+static rqc_err begin_both(world *w, rqc_txn **ret_txn, rqc_read **ret_read)
+{
+    rqc_error err = {.text = ""};
+    rqc_err rc = rqc_txn_new(w->db, ret_txn, &err);
+    if (!rc)
+        rc = rqc_read_new(w->db, ret_read, &err);
+    if (rc)
+        return world_failed(w, "rqc_txn_new, rqc_read_new", rc, err.text);
+    return said(w, *ret_read, "rqc_read_begin", rqc_read_begin(*ret_read));
+}
+
 // So many runs of the first request, and `more` of two others, in one transaction.
 static rqc_err run_all(world *w, unsigned of_first, unsigned more)
 {
-    rqc_error err = {.text = ""};
     rqc_read *r = NULL;
     rqc_txn *t = NULL;
-    rqc_err rc = rqc_txn_new(w->db, &t, &err);
-    if (!rc)
-        rc = rqc_read_new(w->db, &r, &err);
-    if (rc)
-        (void)world_failed(w, "rqc_txn_new, rqc_read_new", rc, err.text);
-    if (!rc)
-        rc = said(w, r, "rqc_read_begin", rqc_read_begin(r));
+    rqc_err rc = begin_both(w, &t, &r);
     for (unsigned i = 1; i <= of_first && !rc; i++)
         rc = snap(w, t, r, 1, i);
     for (unsigned i = 1; i <= more && !rc; i++) {
@@ -338,7 +334,6 @@ static rqc_err tell_import(world *w)
 {
     static char text[sizeof capture]; // importers may change it
     rqci_errbuf detail = {""};
-    rqc_error err = {.text = ""};
     rqci_import *m = NULL;
     rqc_read *r = NULL;
     rqc_txn *t = NULL;
@@ -349,13 +344,7 @@ static rqc_err tell_import(world *w)
                     &detail);
     if (rc)
         return rc;
-    rc = rqc_txn_new(w->db, &t, &err);
-    if (!rc)
-        rc = rqc_read_new(w->db, &r, &err);
-    if (rc)
-        (void)world_failed(w, "rqc_txn_new, rqc_read_new", rc, err.text);
-    if (!rc)
-        rc = said(w, r, "rqc_read_begin", rqc_read_begin(r));
+    rc = begin_both(w, &t, &r);
     if (!rc)
         rc = import_into(w, t, r, m);
     rqc_read_free(r);
