@@ -141,12 +141,11 @@ def check_read_only() -> None:
         if os.getuid() == 0:
             os.chown(d.folder, 65534, 65534)
             os.chown(d.view, 65534, 65534)
+        program = d.folder / "reqcast"  # the build may be in a folder that only we may enter
+        shutil.copy(cli.REQCAST, program)
         try:
-            p = subprocess.run([cli.REQCAST, "--json", "restore", str(medium / "b.db")], env=d.env,
+            p = subprocess.run([program, "--json", "restore", str(medium / "b.db")], env=d.env,
                                cwd=d.folder, capture_output=True, preexec_fn=nobody, timeout=60)
-        except (PermissionError, subprocess.SubprocessError):
-            tap.skip("the program cannot be run by nobody: a medium that cannot be written")
-            return
         finally:
             medium.chmod(0o755)
         if not tap.equal(p.returncode, 0, "restored from a medium that cannot be written"):
