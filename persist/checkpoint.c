@@ -58,40 +58,42 @@ static uint64_t wal_bytes(const rqci_store *s)
 }
 
 // The methods of the -wal's file, with a truncation of ours.
-typedef struct kept_methods {
+typedef struct log_methods {
     sqlite3_io_methods m; // first: a file's pMethods point here
     const sqlite3_io_methods *real;
-} kept_methods;
+    bool keep;
+} log_methods;
 
-// The log begins anew at this moment: the index in shared memory says so already. What stands in
-// the file is of older salts than the next frames; without a header nothing of it is looked at.
-static int keep_size(sqlite3_file *f, sqlite3_int64 size)
+// The log begins anew at this moment, and nobody else may use it yet: the index in shared memory
+// says so already. What stands in the file is of older salts than the next frames; without a header
+// nothing of it is looked at. That must be on the disk before anybody writes: a program with
+// synchronous=OFF does not wait, and after a power cut the old header, with old frames between
+// new ones, would be taken for a log that was complete, and damage the database.
+static int begin_anew(sqlite3_file *f, sqlite3_int64 size)
 {
     static const uint8_t no_header[32];
-    const kept_methods *k = (const kept_methods *)(const void *)f->pMethods;
-    return size == 0 ? k->real->xWrite(f, no_header, sizeof no_header, 0)
-                     : k->real->xTruncate(f, size);
+    const log_methods *k = (const log_methods *)(const void *)f->pMethods;
+    const int rc = k->keep && size == 0 ? k->real->xWrite(f, no_header, sizeof no_header, 0)
+                                        : k->real->xTruncate(f, size);
+    return rc == SQLITE_OK ? k->real->xSync(f, SQLITE_SYNC_NORMAL) : rc;
 }
 
 static int truncate_log(rqci_store *s, bool keep)
 {
     sqlite3_file *f = NULL;
-    kept_methods k;
+    log_methods k = {.keep = keep};
     int frames = 0, done = 0;
-    keep = keep && sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &f) == 0 &&
-           f && f->pMethods;
-    if (keep) {
+    int rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &f);
+    if (rc == SQLITE_OK && f && f->pMethods) {
         // Those of a newer SQLite may be longer than what we know.
         k.real = f->pMethods;
-        memset(&k.m, 0, sizeof k.m);
         k.m = *k.real;
         k.m.iVersion = k.m.iVersion < 3 ? k.m.iVersion : 3;
-        k.m.xTruncate = keep_size;
+        k.m.xTruncate = begin_anew;
         f->pMethods = &k.m;
     }
-    const int rc =
-        sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, &frames, &done);
-    if (keep)
+    rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_TRUNCATE, &frames, &done);
+    if (k.real)
         f->pMethods = k.real;
     return rc;
 }
