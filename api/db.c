@@ -258,6 +258,8 @@ static rqc_err open_owner(rqc_db *db, const rqc_options *o, rqci_errbuf *err)
     const rqci_store_options s = {.create = o->create != 0,
                                   .retain = o->retain,
                                   .log = db->log,
+                                  .prepare = rqci_prepare,
+                                  .undone = rqci_undone,
                                   .committed = rqci_committed,
                                   .seen = seen,
                                   .ctx = db};

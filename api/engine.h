@@ -2,15 +2,15 @@
 // The engine joins the rooms: the store (truth), the view that follows it, and the sessions that
 // read the view.
 //
-//   rqc_commit ─► store (this thread, or the writer thread) ─► committed(): view apply ─► done ─►
-//   rqc_commit returns
-//   keeper thread, once a second: clears dead readers, retries a view that lags, compacts the log
+//   rqc_commit ─► store (this thread, or the writer thread): rows ─► prepare(): view apply, unseen
+//   ─► COMMIT ─► committed(): shown ─► done ─► rqc_commit returns keeper thread, once a second:
+//   clears dead readers, retries a view that lags, compacts the log
 //
 // Locks, in the order in which they may be taken:
 //   (the store's own) → apply → lock
 // `apply` guards the view and the store's source: whoever changes the view holds it. The store
 // calls committed() and keep() with its own locks held, so nobody calls the store with `apply`
-// held, but for its source.
+// held, but for its source. From prepare() to committed() the store's thread holds it.
 #ifndef RQCI_ENGINE_H
 #define RQCI_ENGINE_H
 
@@ -98,10 +98,11 @@ struct rqc_db {
     rqci_source source; // the store's
 
     pthread_mutex_t apply;
-    rqci_view *view;      // owner only; guarded by apply
-    _Atomic bool lagging; // is cleared with spare.lock held
-    _Atomic bool no_room; // and that is for want of room
-    rqci_errbuf lag_why;  // guarded by apply, as what follows
+    rqci_view *view;            // owner only; guarded by apply
+    _Atomic bool lagging;       // is cleared with spare.lock held
+    _Atomic bool no_room;       // and that is for want of room
+    rqci_source_state prepared; // guarded by apply, as what follows
+    rqci_errbuf lag_why;
     rqc_err lag_code;
     int64_t lag_until_ms;       // when it tries to follow again
     void (*applied)(void *ctx); // told that the view moved
@@ -204,8 +205,12 @@ rqc_err rqci_keeper_start(rqc_db *db, rqci_errbuf *err);
 void rqci_keeper_stop(rqc_db *db);
 // For rqci_store_compact, with the database as its context: the view needs this row of the log.
 bool rqci_keeper_needs(void *db, const rqci_change *c);
-// The store's callback: brings the view to the head that `source` shows.
-rqc_err rqci_committed(void *ctx, uint64_t head, const rqci_source *source);
+// The store's callbacks. The first makes the view's next state, and then holds `apply` until the
+// same thread calls one of the others; it only tries to get it, since it is within the store's
+// transaction. The last one shows it, or brings the view to the head that `source` shows.
+bool rqci_prepare(void *ctx, const rqci_source *source);
+void rqci_undone(void *ctx);
+rqc_err rqci_committed(void *ctx, uint64_t head, const rqci_source *source, bool prepared);
 // Calls fn whenever the view may have moved, on the thread that moved it; it must not wait. NULL:
 // no more, and none is running.
 void rqci_watch_applied(rqc_db *db, void (*fn)(void *ctx), void *ctx);

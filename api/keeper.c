@@ -24,11 +24,44 @@ static void told(rqc_db *db)
     rqci_spare_follow(db, false);
 }
 
-rqc_err rqci_committed(void *ctx, uint64_t head, const rqci_source *source)
+bool rqci_prepare(void *ctx, const rqci_source *source)
+{
+    rqc_db *db = ctx;
+    if (pthread_mutex_trylock(&db->apply) != 0)
+        return false;
+    const bool ready =
+        !atomic_load(&db->lagging) && rqci_view_prepare(db->view, source, &db->prepared);
+    if (!ready)
+        pthread_mutex_unlock(&db->apply);
+    return ready;
+}
+
+void rqci_undone(void *ctx)
+{
+    rqc_db *db = ctx;
+    rqci_view_undo(db->view);
+    pthread_mutex_unlock(&db->apply);
+}
+
+// What was prepared is durable now.
+static rqc_err reveal(rqc_db *db, uint64_t *ret_seq)
+{
+    pthread_mutex_lock(&db->lock);
+    db->state = db->prepared;
+    pthread_mutex_unlock(&db->lock);
+    return rqci_view_reveal(db->view, ret_seq, NULL);
+}
+
+rqc_err rqci_committed(void *ctx, uint64_t head, const rqci_source *source, bool prepared)
 {
     rqc_db *db = ctx;
     uint64_t seq = 0;
-    pthread_mutex_lock(&db->apply);
+    if (prepared && reveal(db, &seq) == RQC_OK) {
+        told(db);
+        return RQC_OK;
+    }
+    if (!prepared)
+        pthread_mutex_lock(&db->apply);
     const int64_t begun = rqci_now_ms();
     if (atomic_load(&db->lagging) && begun < db->lag_until_ms) {
         const rqc_err code = db->lag_code;
@@ -156,7 +189,7 @@ static void *keep_house(void *arg)
         if (stop)
             return NULL;
         if (look_after_view(db) || atomic_load(&db->lagging))
-            (void)rqci_committed(db, 0, &db->source);
+            (void)rqci_committed(db, 0, &db->source, false);
         compact(db);
         forget_keys(db);
     }

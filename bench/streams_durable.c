@@ -5,13 +5,13 @@
 
 #include "persist/internal.h"
 
-static rqc_err (*follow)(void *ctx, uint64_t head, const rqci_source *source);
+static rqc_err (*follow)(void *ctx, uint64_t head, const rqci_source *source, bool prepared);
 static void (*tell)(void);
 
-static rqc_err committed(void *ctx, uint64_t head, const rqci_source *source)
+static rqc_err committed(void *ctx, uint64_t head, const rqci_source *source, bool prepared)
 {
     tell();
-    return follow(ctx, head, source);
+    return follow(ctx, head, source, prepared);
 }
 
 void streams_watch_commits(struct rqci_store *store, void (*fn)(void))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The owner's side: generations, the switch between them, following the log.
-#include "cache/internal.h"
+#include "cache/view_parts.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,26 +15,6 @@
 #define LARGEST_MAP_BYTES (UINT64_C(1) << 46)
 // A view further behind than this is built anew: faster, and the log rows fit in memory.
 #define BEHIND_MAX UINT64_C(1000000)
-// Log rows of records that are gone, or changed after the horizon, are kept for so many positions
-// behind it, since one statement may log several rows of a key and the horizon may stand between
-// them.
-#define KEEP_BEHIND UINT64_C(128)
-
-struct rqci_view {
-    char *dir;
-    rqci_view_options opt;
-    uint8_t store_id[16];
-    uint32_t term;
-    uint8_t boot[16];
-    rqci_control *control;
-    struct stat page; // of the control page, to know it again
-    rqci_env *env;    // NULL: no usable view
-    uint64_t generation;
-    uint64_t dropped; // highest generation that was given up: its number is not used again
-    uint64_t seq;
-    rqci_wtxn w;
-    MDB_txn *lookup; // read transaction of rqci_view_needs, kept reset
-};
 
 static rqc_err gen_path(const rqci_view *v, uint64_t generation, char ret[PATH_BYTES],
                         rqci_errbuf *err)
@@ -395,7 +375,8 @@ static rqc_err grow(rqci_view *v, rqci_errbuf *err)
     return RQC_OK;
 }
 
-static rqc_err follow(rqci_view *v, const rqci_source *src, const rqci_source_state *state,
+// Everything up to state->head into a transaction that is left open, unless it fails.
+static rqc_err replay(rqci_view *v, const rqci_source *src, const rqci_source_state *state,
                       rqci_errbuf *err)
 {
     rqci_log_rows log;
@@ -409,17 +390,28 @@ static rqc_err follow(rqci_view *v, const rqci_source *src, const rqci_source_st
     if (rc == RQC_OK)
         rc = rqci_replay(&v->w, src, &log, NULL, NULL);
     v->w.meta.seq = state->head;
-    if (rc == RQC_OK)
-        rc = rqci_wtxn_commit(&v->w);
-    else
+    if (rc != RQC_OK)
         rqci_wtxn_abort(&v->w);
     rqci_log_free(&log);
-    rc = placed(v, rc, err);
+    return rc;
+}
+
+// Commits it.
+static rqc_err reveal(rqci_view *v, uint64_t head, rqci_errbuf *err)
+{
+    const rqc_err rc = placed(v, rqci_wtxn_commit(&v->w), err);
     if (rc == RQC_OK) {
-        v->seq = state->head;
-        rqci_control_advance(v->control, state->head);
+        v->seq = head;
+        rqci_control_advance(v->control, head);
     }
     return rc;
+}
+
+static rqc_err follow(rqci_view *v, const rqci_source *src, const rqci_source_state *state,
+                      rqci_errbuf *err)
+{
+    const rqc_err rc = placed(v, replay(v, src, state, err), err);
+    return rc == RQC_OK ? reveal(v, state->head, err) : rc;
 }
 
 static bool must_rebuild(const rqci_view *v, const rqci_source_state *s)
@@ -461,6 +453,34 @@ rqc_err rqci_view_apply(rqci_view *v, const rqci_source *src, uint64_t *ret_seq,
 rqc_err rqci_view_rebuild(rqci_view *v, const rqci_source *src, uint64_t *ret_seq, rqci_errbuf *err)
 {
     return bring(v, src, true, ret_seq, err);
+}
+
+bool rqci_view_prepare(rqci_view *v, const rqci_source *src, rqci_source_state *ret_state)
+{
+    rqci_source_state *s = ret_state;
+    if (src->begin(src->ctx, s, NULL) != RQC_OK)
+        return false;
+    const bool ready = !must_rebuild(v, s) && s->head > v->seq &&
+                       s->head - v->seq <= RQCI_PREPARE_MAX && replay(v, src, s, NULL) == RQC_OK;
+    src->end(src->ctx);
+    v->prepared = ready ? s->head : 0;
+    return ready;
+}
+
+rqc_err rqci_view_reveal(rqci_view *v, uint64_t *ret_seq, rqci_errbuf *err)
+{
+    v->w.err = err;
+    const rqc_err rc = reveal(v, v->prepared, err);
+    v->prepared = 0;
+    if (rc == RQC_OK)
+        *ret_seq = v->seq;
+    return rc;
+}
+
+void rqci_view_undo(rqci_view *v)
+{
+    rqci_wtxn_abort(&v->w);
+    v->prepared = 0;
 }
 
 void rqci_view_drop(rqci_view *v)
@@ -520,74 +540,6 @@ rqc_err rqci_view_remake(rqci_view *v, rqci_errbuf *err)
     atomic_store(&c->state, RQCI_CONTROL_OPEN);
     show(v);
     return RQC_OK;
-}
-
-// True when a deleted owner still has orphans.
-static bool has_orphans(const rqci_view *v, const rqci_change *c)
-{
-    MDB_cursor *cur = NULL;
-    if ((c->entity != RQCI_HTTP && c->entity != RQCI_HTTP_RESPONSE) ||
-        mdb_cursor_open(v->lookup, v->env->dbi[RQCI_DB_KIDS], &cur) != 0)
-        return false;
-    static const uint8_t zero[16];
-    uint8_t k[RQCI_KEY_KIDS];
-    rqci_key_kids(k, c->id, 0, zero);
-    MDB_val key = {RQCI_KEY_KIDS_PREFIX, k}, val;
-    const bool found = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE) == 0 && key.mv_size >= 16 &&
-                       memcmp(key.mv_data, c->id, 16) == 0;
-    mdb_cursor_close(cur);
-    return found;
-}
-
-static bool needs(const rqci_view *v, const rqci_change *c, uint64_t horizon)
-{
-    uint8_t k[RQCI_KEY_ID];
-    MDB_val key = {rqci_key_place(k, c->entity, c->id), k}, val;
-    const int rc = mdb_get(v->lookup, v->env->dbi[rqci_place_db(c->entity)], &key, &val);
-    if (rc == MDB_NOTFOUND)
-        return c->seq + KEEP_BEHIND > horizon || has_orphans(v, c);
-    if (rc != 0)
-        return true;
-    const uint8_t *p = val.mv_data;
-    const rqc_record *r = NULL;
-    if (c->entity == RQCI_HTTP && val.mv_size >= RQCI_PLACE_HTTP) {
-        if (rqci_get64(p + 16) == c->seq)
-            return true;
-        uint8_t h[RQCI_KEY_HTTP];
-        rqci_key_http(h, rqci_get32(p), p[4], (int64_t)rqci_get64(p + 8), c->id);
-        key = (MDB_val){sizeof h, h};
-        if (mdb_get(v->lookup, v->env->dbi[RQCI_DB_HTTP], &key, &val) != 0)
-            return true;
-        r = val.mv_data;
-    } else {
-        if (c->entity == RQCI_HTTP_RESPONSE && val.mv_size == RQCI_PLACE_RESPONSE &&
-            rqci_get64(p + 16) == c->seq)
-            return true;
-        MDB_cursor *cur = NULL;
-        if (mdb_cursor_open(v->lookup, v->env->dbi[RQCI_DB_KIDS], &cur) != 0)
-            return true;
-        const rqc_err got = rqci_kids_get(cur, p, c->entity, c->id, &r, NULL);
-        mdb_cursor_close(cur);
-        if (got != RQC_OK)
-            return true;
-    }
-    // One that changed after the horizon keeps the rows close behind it: they tell where it was
-    // then.
-    return rqci_rec_seq(r) == c->seq ||
-           (rqci_rec_seq(r) > horizon && c->seq + KEEP_BEHIND > horizon);
-}
-
-bool rqci_view_needs(rqci_view *v, const rqci_change *c, uint64_t horizon)
-{
-    if (v->env == NULL || c->seq > v->seq)
-        return true;
-    int rc = v->lookup == NULL ? mdb_txn_begin(v->env->env, NULL, MDB_RDONLY, &v->lookup)
-                               : mdb_txn_renew(v->lookup);
-    if (rc != 0)
-        return true;
-    const bool needed = needs(v, c, horizon);
-    mdb_txn_reset(v->lookup);
-    return needed;
 }
 
 void rqci_view_tidy(rqci_view *v)

@@ -255,6 +255,8 @@ typedef struct rqci_reader {
     sqlite3 *db;
     rqci_shape shape;
     bool inside; // between begin and end
+    bool within; // the writer's transaction, which is open and whose head is `within_head`
+    uint64_t within_head;
     sqlite3_stmt *row[RQCI_ENTITY_MAX + 1], *scan[RQCI_ENTITY_MAX + 1];
     sqlite3_stmt *begin, *rollback, *version, *facts, *head, *changes;
     rqci_buf buf;
@@ -281,7 +283,9 @@ struct rqci_store {
     uint64_t retain_wanted;
     char journal[12]; // journal mode in which the owner found the database
     rqci_log log;
-    rqc_err (*committed)(void *ctx, uint64_t head, const rqci_source *source);
+    bool (*prepare)(void *ctx, const rqci_source *source);
+    void (*undone)(void *ctx);
+    rqc_err (*committed)(void *ctx, uint64_t head, const rqci_source *source, bool prepared);
     void (*seen)(void *ctx, const rqci_source_state *state);
     void *ctx;
     rqci_lock lock;

@@ -87,6 +87,8 @@ static rqc_err init(const char *path, const rqci_store_options *opt, rqci_store 
     s->busy_ms = opt->busy_ms > 0 ? opt->busy_ms : RQCI_BUSY_MS_DEFAULT;
     s->retain_wanted = opt->retain ? opt->retain : RQCI_RETAIN_DEFAULT;
     s->log = opt->log;
+    s->prepare = opt->prepare;
+    s->undone = opt->undone;
     s->committed = opt->committed;
     s->seen = opt->seen;
     s->ctx = opt->ctx;

@@ -163,10 +163,30 @@ static rqc_err begin_read(rqci_reader *r, rqci_errbuf *err)
     return e;
 }
 
+// The writer's own transaction looked at the schema and at the facts when it began, and read the
+// head when its jobs were done.
+static rqc_err begin_within(rqci_reader *r, rqci_source_state *ret_state, rqci_errbuf *err)
+{
+    const rqci_store *s = r->store;
+    if (r->shape.version != s->shape.version) {
+        clear(r);
+        const rqc_err e = rqci_shape_read(r->db, NULL, &r->shape, err);
+        if (e)
+            return e;
+    }
+    *ret_state = (rqci_source_state){.term = s->facts.term,
+                                     .head = r->within_head,
+                                     .baseline = s->facts.baseline,
+                                     .horizon = s->facts.horizon};
+    memcpy(ret_state->store_id, s->facts.store_id, 16);
+    r->inside = true;
+    return RQC_OK;
+}
+
 static void source_end(void *ctx)
 {
     rqci_reader *r = ctx;
-    if (!sqlite3_get_autocommit(r->db))
+    if (!r->within && !sqlite3_get_autocommit(r->db))
         end_read(r);
     r->inside = false;
 }
@@ -195,6 +215,8 @@ static rqc_err source_begin(void *ctx, rqci_source_state *ret_state, rqci_errbuf
         return rqci_fail(err, RQC_CLOSED, "%s was opened before fork", s->path);
     if (r->inside)
         return rqci_fail(err, RQC_INTERNAL, "a source has one user at a time");
+    if (r->within)
+        return begin_within(r, ret_state, err);
     r->inside = true;
     rqci_facts f;
     uint64_t head;

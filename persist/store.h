@@ -4,8 +4,8 @@
 //
 // Flow of a write: submit → the writer thread takes every job that waits (a caller of
 // rqci_store_run that finds nobody at work does its own) → BEGIN IMMEDIATE → one SAVEPOINT per job
-// → COMMIT (fsync) → committed() (the view catches up) → done() of each job. Nothing is visible
-// before it is durable.
+// → prepare() (the view's next state, unseen) → COMMIT (fsync) → committed() (the view shows it, or
+// catches up) → done() of each job. Nothing is visible before it is durable.
 #ifndef RQCI_STORE_H
 #define RQCI_STORE_H
 
@@ -75,7 +75,13 @@ typedef struct rqci_store_options {
     // Called on the thread that wrote after every durable commit, own or foreign, and once for
     // rqci_store_sync. Returns RQC_OK when the view shows `head`. `source` is for the time of the
     // call: it reads on the connection that wrote, which has the pages at hand.
-    rqc_err (*committed)(void *ctx, uint64_t head, const rqci_source *source);
+    // prepare() is called before that, inside the transaction, with a source of what will be
+    // durable if the COMMIT succeeds: nothing of it may be shown. It must not wait, since other
+    // programs wait for the end of the transaction. When it returns true the next call, on the same
+    // thread, is committed() with `prepared`, or undone(). NULL, both: nothing is prepared.
+    bool (*prepare)(void *ctx, const rqci_source *source);
+    void (*undone)(void *ctx);
+    rqc_err (*committed)(void *ctx, uint64_t head, const rqci_source *source, bool prepared);
     // Called with what each begin() of a source of this store found; NULL: nobody wants to know.
     void (*seen)(void *ctx, const rqci_source_state *state);
     void *ctx;

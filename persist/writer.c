@@ -20,6 +20,14 @@ typedef enum outcome {
     ALONE
 } outcome; // ALONE: each job for itself, so that none fails for another's sake
 
+typedef struct commit_set {
+    rqci_job *first;
+    bool singly;   // row by row
+    bool prepare;  // the view's next state is made before the commit
+    uint64_t head; // durable, when it is DONE
+    bool prepared; // and committed() must be told
+} commit_set;
+
 // ---- Transactions ----
 
 rqc_err rqci_store_rollback_ready(rqci_store *s, rqci_errbuf *err)
@@ -179,11 +187,35 @@ static void fail_all(rqci_job *first, rqc_err code, const rqci_errbuf *detail)
         fail_job(j, code, detail);
 }
 
-// One transaction for a list of jobs. On DONE each job has its result and *ret_head is durable; on
-// FAILED each has its error.
-static outcome try_group(rqci_store *s, rqci_job *first, bool singly, uint64_t *ret_head)
+// The view may do its part of the work before the wait for the disk.
+static bool view_prepares(rqci_store *s, uint64_t head)
 {
-    const bool several = first->next != NULL;
+    if (!s->prepare)
+        return false;
+    const rqci_source source = rqci_reader_source(&s->after);
+    s->after.within = true;
+    s->after.within_head = head;
+    const bool prepared = s->prepare(s->ctx, &source);
+    s->after.within = false;
+    return prepared;
+}
+
+static rqc_err commit_group(rqci_store *s, commit_set *g, rqci_errbuf *err)
+{
+    const rqc_err e = rqci_db_step_kept(s->db, "COMMIT", &s->commit, err);
+    if (e)
+        rqci_store_rollback(s);
+    if (e && g->prepared)
+        s->undone(s->ctx);
+    g->prepared = g->prepared && !e;
+    return e;
+}
+
+// One transaction for a list of jobs. On DONE each job has its result and g->head is durable; on
+// FAILED each has its error.
+static outcome try_group(rqci_store *s, commit_set *g)
+{
+    const bool several = g->first->next != NULL;
     rqci_errbuf err = {{0}};
     uint64_t head;
     rqc_err e = rqci_history_begin(s, &head, &err);
@@ -191,40 +223,47 @@ static outcome try_group(rqci_store *s, rqci_job *first, bool singly, uint64_t *
         e = rqci_refs_defer(s->db, &err);
     if (e) {
         rqci_store_rollback(s);
-        fail_all(first, e, &err);
+        fail_all(g->first, e, &err);
         return FAILED;
     }
     (void)rqci_foreign_commits(s);
     s->sql.rows_failed = false;
-    for (rqci_job *j = first; j; j = j->next) {
+    for (rqci_job *j = g->first; j; j = j->next) {
         clear_job(j);
-        e = guarded_job(s, j, several, singly, &head);
+        e = guarded_job(s, j, several, g->singly, &head);
         if (e && several) {
             rqci_store_rollback(s);
             return ALONE;
         }
         if (e) {
             rqci_store_rollback(s);
-            if (s->sql.rows_failed)
-                return try_group(s, first, true, ret_head);
+            if (s->sql.rows_failed) {
+                g->singly = true;
+                return try_group(s, g);
+            }
             fail_job(j, e, NULL);
             return FAILED;
         }
     }
-    e = rqci_db_step_kept(s->db, "COMMIT", &s->commit, &err);
+    g->prepared = g->prepare && view_prepares(s, head);
+    if (g->prepare && sqlite3_get_autocommit(s->db)) {
+        // A read that fails (memory, I/O) may end the transaction, which must not be lost for that.
+        g->prepare = false;
+        return try_group(s, g);
+    }
+    e = commit_group(s, g, &err);
     if (e) {
-        rqci_store_rollback(s);
         // One job may be to blame, not all.
         if (several && (e == RQC_CONSTRAINT || e == RQC_NO_SPACE))
             return ALONE;
-        fail_all(first, e, &err);
+        fail_all(g->first, e, &err);
         return FAILED;
     }
     // Our FULL commit made all of the -wal durable. What another connection moved into the database
     // file before may not be.
     rqci_sync_foreign(s);
     rqci_history_reached(s, head);
-    *ret_head = head;
+    g->head = head;
     return DONE;
 }
 
@@ -254,31 +293,35 @@ static void finish(rqci_store *s, rqci_job *first, bool visible)
     }
 }
 
-static rqc_err view_follows(rqci_store *s, uint64_t head)
+static rqc_err view_follows(rqci_store *s, uint64_t head, bool prepared)
 {
     if (!s->committed)
         return RQC_OK;
     const rqci_source source = rqci_reader_source(&s->after);
-    return s->committed(s->ctx, head, &source);
+    return s->committed(s->ctx, head, &source, prepared);
 }
 
 static void run_group(rqci_store *s, rqci_job *first)
 {
-    uint64_t head = 0;
-    outcome all = try_group(s, first, false, &head);
+    commit_set g = {.first = first, .prepare = true};
+    const outcome all = try_group(s, &g);
     bool any = all == DONE;
     if (all == ALONE) {
         for (rqci_job *j = first; j; j = j->next) {
             rqci_job *rest = j->next;
+            commit_set one = {.first = j};
             j->next = NULL;
-            any = try_group(s, j, false, &head) == DONE || any;
+            if (try_group(s, &one) == DONE) {
+                any = true;
+                g.head = one.head;
+            }
             j->next = rest;
         }
     }
     bool visible = false;
     if (any) {
         rqci_wal_touched(s);
-        visible = view_follows(s, head) == RQC_OK;
+        visible = view_follows(s, g.head, g.prepared) == RQC_OK;
     }
     finish(s, first, visible);
 }
@@ -306,7 +349,7 @@ static rqc_err sync_call(rqci_store *s, void *arg, rqci_errbuf *err)
     rqci_history_reached(s, head);
     if (foreign)
         rqci_wal_touched(s);
-    return view_follows(s, head);
+    return view_follows(s, head, false);
 }
 
 rqc_err rqci_store_sync(rqci_store *s, rqci_errbuf *err)

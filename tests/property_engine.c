@@ -45,7 +45,7 @@ void engine_lag(rqc_db *db, bool lag)
     }
     db->lag_until_ms = lag ? INT64_MAX : 0;
     pthread_mutex_unlock(&db->apply);
-    if (!lag && (rqci_committed(db, 0, &db->source) != RQC_OK || atomic_load(&db->lagging)))
+    if (!lag && (rqci_committed(db, 0, &db->source, false) != RQC_OK || atomic_load(&db->lagging)))
         broken(C_SPARE, "the view does not come back");
 }
 

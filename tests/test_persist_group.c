@@ -87,9 +87,10 @@ static struct {
     rqc_err answer;
 } seen = {.mu = PTHREAD_MUTEX_INITIALIZER};
 
-static rqc_err committed(void *ctx, uint64_t head, const rqci_source *source)
+static rqc_err committed(void *ctx, uint64_t head, const rqci_source *source, bool prepared)
 {
     (void)ctx;
+    (void)prepared;
     rqci_source_state state = {0};
     const rqc_err began = source->begin(source->ctx, &state, NULL);
     if (!began)

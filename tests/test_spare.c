@@ -28,7 +28,7 @@ static void comes_back(rqc_db *db)
     pthread_mutex_unlock(&db->apply);
     // Not while another thread is at the spare view.
     for (int i = 0; i < 1000 && atomic_load(&db->lagging); i++) {
-        (void)rqci_committed(db, 0, &db->source);
+        (void)rqci_committed(db, 0, &db->source, false);
         sdb_pause_ms(1);
     }
     ok(!atomic_load(&db->lagging), "the shared view follows again");

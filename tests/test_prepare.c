@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// The view's next state is made within the writer's transaction, before it is durable: nobody sees
+// it until then, and nothing is left of it when the transaction is undone.
+#include "api/engine.h"
+#include "persist/internal.h"
+#include "tests/store_db.h"
+
+static struct {
+    rqc_db *db, *attached;
+    rqc_read *own, *other; // sessions of both: used before, so that nothing is opened at the commit
+    uint64_t request;      // looked for at the commit
+    int refuse;            // 1: the commit fails
+    int calls, prepared, seen;
+} at; // what the writer's thread does at the commit
+
+static bool there(rqc_read *r, uint64_t n)
+{
+    uint8_t id[16];
+    const rqc_record *rec;
+    sdb_id(id, 9, n);
+    rqc_err rc = rqc_read_begin(r);
+    if (rc == RQC_OK)
+        rc = rqc_get(r, RQC_HTTP, id, &rec);
+    if (rc != RQC_OK && rc != RQC_NOT_FOUND)
+        bail("get: %s", rqc_read_error(r));
+    rqc_read_end(r);
+    return rc == RQC_OK;
+}
+
+static uint64_t state_head(void)
+{
+    pthread_mutex_lock(&at.db->lock);
+    const uint64_t head = at.db->state.head;
+    pthread_mutex_unlock(&at.db->lock);
+    return head;
+}
+
+// Runs when everything of the transaction is there but its durability.
+static int at_commit(void *arg)
+{
+    const rqc_position before = *(const rqc_position *)arg;
+    const rqc_position own = rqc_position_now(at.db), other = rqc_position_now(at.attached);
+    at.calls++;
+    const bool prepared = pthread_mutex_trylock(&at.db->apply) != 0;
+    if (!prepared)
+        pthread_mutex_unlock(&at.db->apply);
+    at.prepared += prepared;
+    at.seen += there(at.own, at.request) || there(at.other, at.request);
+    at.seen += own.seq != before.seq || other.seq != before.seq;
+    at.seen += state_head() != before.seq;
+    return at.refuse;
+}
+
+static rqc_err commit_at(uint64_t n, int refuse, rqc_result *ret_result)
+{
+    static rqc_position before; // kept for the hook, which outlives the call
+    before = rqc_position_now(at.db);
+    at.request = n;
+    at.refuse = refuse;
+    at.calls = at.prepared = at.seen = 0;
+    sqlite3_commit_hook(at.db->store->db, at_commit, &before);
+    const rqc_err rc = sdb_commit_one(at.db, n, ret_result);
+    sqlite3_commit_hook(at.db->store->db, NULL, NULL);
+    return rc;
+}
+
+static void test_unseen_until_durable(void)
+{
+    rqc_result r = {.visible = 0};
+    is(commit_at(2, 0, &r), RQC_OK, "a commit");
+    is(at.calls, 1, "was looked at, once,");
+    is(at.prepared, 1, "with the view's next state made");
+    is(at.seen, 0, "and nobody saw anything of it");
+    ok(r.visible && there(at.own, 2) && there(at.other, 2), "afterwards all do");
+    ok(rqc_position_now(at.db).seq == r.position.seq && state_head() == r.position.seq,
+       "at its position");
+}
+
+static void test_undone(void)
+{
+    rqc_result r = {.visible = 0};
+    const rqc_position before = rqc_position_now(at.db);
+    ok(commit_at(3, 1, &r) != RQC_OK, "a commit that fails");
+    is(at.prepared, 1, "when the view's next state was made");
+    is(at.seen, 0, "was not seen");
+    ok(!there(at.own, 3) && !there(at.other, 3), "and is not there");
+    ok(rqc_position_now(at.db).seq == before.seq, "nor did the position move");
+    ok(pthread_mutex_trylock(&at.db->apply) == 0, "nobody holds the view");
+    pthread_mutex_unlock(&at.db->apply);
+    is(commit_at(4, 0, &r), RQC_OK, "the next one");
+    ok(at.prepared == 1 && at.seen == 0 && r.visible && there(at.own, 4) && !there(at.own, 3),
+       "is what it would have been,");
+    rqc_verified v = {.records = 0};
+    ok(rqc_verify(at.db, 0, NULL, NULL, &v, NULL) == RQC_OK && v.differences == 0 && v.records > 0,
+       "and the view is what SQLite has");
+}
+
+static void *commits(void *ret_result)
+{
+    return (void *)(intptr_t)sdb_commit_one(at.db, 5, ret_result);
+}
+
+// Somebody is at the view for long: the transaction does not wait for that, so neither do other
+// programs for its end.
+static void test_view_in_use(void)
+{
+    pthread_t thread;
+    rqc_result r = {.visible = 0};
+    sqlite3 *foreign;
+    uint64_t head = 0;
+    void *rc;
+    pthread_mutex_lock(&at.db->apply);
+    if (pthread_create(&thread, NULL, commits, &r) != 0 ||
+        sqlite3_open(sdb_path, &foreign) != SQLITE_OK)
+        bail("no thread, or no database");
+    for (int i = 0; i < 10000 && head <= state_head(); i++) {
+        pthread_mutex_lock(&at.db->store->mu);
+        head = at.db->store->head;
+        pthread_mutex_unlock(&at.db->store->mu);
+        sdb_pause_ms(1);
+    }
+    ok(head > state_head(), "a transaction becomes durable while the view is in use");
+    is(sqlite3_exec(foreign, "UPDATE http SET name = 'foreign'", NULL, NULL, NULL), SQLITE_OK,
+       "and others may write");
+    ok(!there(at.own, 5), "the view does not show it yet");
+    pthread_mutex_unlock(&at.db->apply);
+    pthread_join(thread, &rc);
+    ok((rqc_err)(intptr_t)rc == RQC_OK && r.visible && there(at.own, 5), "then it does");
+    sqlite3_close(foreign);
+}
+
+// More than is made before the commit is made afterwards.
+static void test_large(void)
+{
+    rqc_result r = {.visible = 0};
+    rqc_txn *t = sdb_txn(at.db);
+    uint8_t id[16];
+    for (uint64_t n = 0; n <= RQCI_PREPARE_MAX; n++) {
+        sdb_id(id, 9, 100 + n);
+        if (sdb_put_http(t, id, "many", 1) != RQC_OK)
+            bail("%s", rqc_txn_error(t));
+    }
+    static rqc_position before;
+    before = rqc_position_now(at.db);
+    at.calls = at.prepared = at.seen = 0;
+    at.request = 100;
+    sqlite3_commit_hook(at.db->store->db, at_commit, &before);
+    is(rqc_commit(t, &r), RQC_OK, "a large transaction");
+    sqlite3_commit_hook(at.db->store->db, NULL, NULL);
+    rqc_txn_free(t);
+    ok(at.calls == 1 && at.prepared == 0 && at.seen == 0, "is not made before its commit");
+    ok(r.visible && there(at.own, 100 + RQCI_PREPARE_MAX), "and is seen after it");
+}
+
+int main(void)
+{
+    sdb_begin("prepare");
+    at.db = sdb_open();
+    if (sdb_commit_one(at.db, 1, NULL) != RQC_OK)
+        bail("no request");
+    at.attached = sdb_attach();
+    at.own = sdb_read(at.db);
+    at.other = sdb_read(at.attached);
+    rqc_read_end(at.own);
+    rqc_read_end(at.other);
+    test_unseen_until_durable();
+    test_undone();
+    test_view_in_use();
+    test_large();
+    rqc_read_free(at.own);
+    rqc_read_free(at.other);
+    rqc_close(at.attached);
+    rqc_close(at.db);
+    sdb_end();
+    return tap_done();
+}
