@@ -231,6 +231,10 @@ rqc_err rqci_replay(rqci_wtxn *w, const rqci_source *src, const rqci_log_rows *l
                     rqc_err (*tick)(void *ctx), void *ctx);
 
 // Builds a complete environment from an open source snapshot (rebuild.c).
+// A scan of the source by a thread of its own, which is joined before it returns; fn runs on the
+// caller's. The source must not be used by fn. Without a thread the caller does it all.
+rqc_err rqci_scan_ahead(const rqci_source *src, uint8_t entity,
+                        rqc_err (*fn)(void *arg, rqc_record *r), void *arg, rqci_errbuf *err);
 rqc_err rqci_build(rqci_env *e, const rqci_source *src, const rqci_source_state *state,
                    const rqci_view_options *opt, rqci_errbuf *err);
 
