@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// The C library and LMDB between this program and themselves. Compiled without sanitizers: malloc
-// is called before they have begun.
+// The C library between this program and itself. Compiled without sanitizers: malloc is called
+// before they have begun.
 #undef _FORTIFY_SOURCE
 #undef _FILE_OFFSET_BITS
 #include "tests/faults.h"
+#include "tests/faults_real.h"
 
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
-#include <lmdb.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -229,24 +228,6 @@ static bool fails_for(const void *from)
     const uintptr_t at = (uintptr_t)from;
     return (at < spared_from || at >= spared_end) && fails(FAULTS_ALLOC);
 }
-
-// ---- What stands behind ours --------------------------------------------------------------------
-// A sanitizer's function where there is one, else the next library's.
-
-#define REAL(ret, name, ...)                                            \
-    extern ret __interceptor_##name(__VA_ARGS__) __attribute__((weak)); \
-    static ret (*real_##name(void))(__VA_ARGS__)                        \
-    {                                                                   \
-        static ret (*_Atomic found)(__VA_ARGS__);                       \
-        ret (*f)(__VA_ARGS__) = found;                                  \
-        if (!f) {                                                       \
-            f = __interceptor_##name;                                   \
-            if (!f)                                                     \
-                f = (ret(*)(__VA_ARGS__))dlsym(RTLD_NEXT, #name);       \
-            found = f;                                                  \
-        }                                                               \
-        return f;                                                       \
-    }
 
 // ---- Memory -------------------------------------------------------------------------------------
 
@@ -587,59 +568,4 @@ int pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*fn)(void 
 pid_t fork(void)
 {
     return fails(FAULTS_THREAD) ? -1 : real_fork()();
-}
-
-// ---- LMDB ---------------------------------------------------------------------------------------
-
-REAL(int, mdb_txn_begin, MDB_env *, MDB_txn *, unsigned, MDB_txn **)
-REAL(int, mdb_txn_renew, MDB_txn *)
-REAL(int, mdb_txn_commit, MDB_txn *)
-REAL(int, mdb_put, MDB_txn *, MDB_dbi, MDB_val *, MDB_val *, unsigned)
-REAL(int, mdb_del, MDB_txn *, MDB_dbi, MDB_val *, MDB_val *)
-REAL(int, mdb_cursor_put, MDB_cursor *, MDB_val *, MDB_val *, unsigned)
-REAL(int, mdb_cursor_del, MDB_cursor *, unsigned)
-
-int mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **ret)
-{
-    int code;
-    return faults_now(FAULTS_BEGIN, &code) ? code : real_mdb_txn_begin()(env, parent, flags, ret);
-}
-
-int mdb_txn_renew(MDB_txn *txn)
-{
-    int code;
-    return faults_now(FAULTS_BEGIN, &code) ? code : real_mdb_txn_renew()(txn);
-}
-
-int mdb_txn_commit(MDB_txn *txn)
-{
-    int code;
-    if (!faults_now(FAULTS_COMMIT, &code))
-        return real_mdb_txn_commit()(txn);
-    mdb_txn_abort(txn);
-    return code;
-}
-
-int mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value, unsigned flags)
-{
-    int code;
-    return faults_now(FAULTS_PUT, &code) ? code : real_mdb_put()(txn, dbi, key, value, flags);
-}
-
-int mdb_del(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value)
-{
-    int code;
-    return faults_now(FAULTS_PUT, &code) ? code : real_mdb_del()(txn, dbi, key, value);
-}
-
-int mdb_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *value, unsigned flags)
-{
-    int code;
-    return faults_now(FAULTS_PUT, &code) ? code : real_mdb_cursor_put()(cursor, key, value, flags);
-}
-
-int mdb_cursor_del(MDB_cursor *cursor, unsigned flags)
-{
-    int code;
-    return faults_now(FAULTS_PUT, &code) ? code : real_mdb_cursor_del()(cursor, flags);
 }
