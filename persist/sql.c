@@ -423,25 +423,31 @@ static bool refers(const rqci_entity *e, const rqc_value *row, const uint8_t id[
     return false;
 }
 
-// How many of the writes may go together.
-static size_t alike(rqci_sql *q, const rqci_entity *e, const rqci_write *w, size_t n)
+// How many of the writes may go together. A lookup that fails may have ended the transaction: what
+// came after it would be committed by itself.
+static rqc_err alike(rqci_sql *q, const rqci_entity *e, const rqci_write *w, size_t n,
+                     size_t *ret_len, rqci_errbuf *err)
 {
     size_t len = 0;
     for (; len < n && len < RQCI_ROWS_MAX; len++) {
         const rqci_write *v = &w[len];
         bool there = true;
+        *ret_len = len;
         if (v->entity != e->code || v->if_seq || !v->row ||
             (v->kind != RQCI_WRITE_PUT && v->kind != RQCI_WRITE_ADD) ||
             (len == 0 && (n < 2 || w[1].entity != e->code)) ||
-            check_row(q, e, v->row, NULL) != RQC_OK ||
-            exists(q, e, v->id, &there, NULL) != RQC_OK || there)
-            break;
+            check_row(q, e, v->row, NULL) != RQC_OK)
+            return RQC_OK;
+        const rqc_err rc = exists(q, e, v->id, &there, err);
+        if (rc || there)
+            return rc;
         for (size_t i = 0; i < len; i++) {
             if (memcmp(w[i].id, v->id, 16) == 0 || refers(e, w[i].row, v->id))
-                return len;
+                return RQC_OK;
         }
     }
-    return len;
+    *ret_len = len;
+    return RQC_OK;
 }
 
 static int bind_rows(sqlite3_stmt *st, const rqci_entity *e, uint32_t columns, const rqci_write *w,
@@ -468,15 +474,16 @@ rqc_err rqci_sql_apply_rows(rqci_sql *q, const rqci_write *w, size_t n, int64_t 
     *ret_done = 0;
     if (!e || !q->shape->t[e->code].there)
         return RQC_OK;
-    const size_t len = alike(q, e, w, n);
-    if (len < 2)
-        return RQC_OK;
+    size_t len = 0;
+    rqc_err rc = alike(q, e, w, n, &len, &job->detail);
+    if (rc || len < 2)
+        return rc;
     unsigned size = 0;
     while ((size_t)4 << size <= len)
         size++;
     const unsigned rows = 2u << size;
     sqlite3_stmt **stmt = &q->rows[e->code][size];
-    rqc_err rc = rows_stmt(q, e, rows, stmt, &job->detail);
+    rc = rows_stmt(q, e, rows, stmt, &job->detail);
     if (rc)
         return rc;
     int step = bind_rows(*stmt, e, q->shape->t[e->code].columns, w, rows, now);

@@ -123,12 +123,18 @@ def check_owner() -> None:
         c.one("restore", "b.db", quiet=False)
 
 
+NOBODY = 65534
+
+
+def become_nobody():
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+
 def check_read_only() -> None:
     """A backup on a medium that cannot be written, where SQLite finds no place for its lock."""
-    def nobody():
-        if os.getuid() == 0:
-            os.setgid(65534)
-            os.setuid(65534)
     with cli.database() as c, cli.database(init=False) as d:
         fill(c, 0)
         medium = c.folder / "a medium? 100%#"
@@ -139,19 +145,64 @@ def check_read_only() -> None:
         for folder in (c.folder, d.folder, d.view):
             folder.chmod(0o755)
         if os.getuid() == 0:
-            os.chown(d.folder, 65534, 65534)
-            os.chown(d.view, 65534, 65534)
+            os.chown(d.folder, NOBODY, NOBODY)
+            os.chown(d.view, NOBODY, NOBODY)
         program = d.folder / "reqcast"  # the build may be in a folder that only we may enter
         shutil.copy(cli.REQCAST, program)
         try:
             p = subprocess.run([program, "--json", "restore", str(medium / "b.db")], env=d.env,
-                               cwd=d.folder, capture_output=True, preexec_fn=nobody, timeout=60)
+                               cwd=d.folder, capture_output=True, preexec_fn=become_nobody, timeout=60)
         finally:
             medium.chmod(0o755)
         if not tap.equal(p.returncode, 0, "restored from a medium that cannot be written"):
             tap.note(p.stderr.decode())
         tap.equal(d.rows("http"), c.rows("http"), "the rows are there")
         tap.equal([f.name for f in medium.iterdir()], ["b.db"], "nothing was put there")
+
+
+def check_read_only_log() -> None:
+    """A database that may only be read while another program writes it: what is only in its log counts."""
+    with cli.database() as c, cli.database(init=False) as d:
+        fill(c, 0)
+        writer = sqlite3.connect(c.db, isolation_level=None)
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        writer.execute("UPDATE http SET name = 'in the log'")
+        for folder in (c.folder, d.folder, d.view):
+            folder.chmod(0o755)
+        files = [f for f in c.folder.glob("*.db*") if f.is_file()]
+        for f in files:
+            f.chmod(0o644)
+        program = d.folder / "reqcast"
+        shutil.copy(cli.REQCAST, program)
+        if os.getuid() == 0:
+            os.chown(d.folder, NOBODY, NOBODY)
+            os.chown(d.view, NOBODY, NOBODY)
+
+        def content():
+            return sorted((f.name, f.read_bytes()) for f in c.folder.glob("*.db*")
+                          if f.is_file() and not f.name.endswith("-shm"))
+        before = content()
+        tap.ok(any(name.endswith("-wal") and data for name, data in before), "a log that is in use")
+        p = subprocess.run([program, "--json", "restore", str(c.db)], env=d.env, cwd=d.folder,
+                           capture_output=True, preexec_fn=become_nobody, timeout=60)
+        if not tap.equal(p.returncode, 0, "restored from what may only be read, and is in use"):
+            tap.note(p.stderr.decode())
+            return
+        tap.equal(content(), before, "which is as it was")
+        writer.close()
+        names = d.sql("SELECT DISTINCT name FROM http")
+        tap.equal([n for n, in names], ["in the log"], "with what its log has")
+
+        # And onto one that may only be read: not by that name, and nothing is left.
+        d.db.chmod(0o444)
+        before = d.db.read_bytes(), sorted(f.name for f in d.folder.iterdir())
+        p = subprocess.run([program, "--json", "restore", str(c.db)], env=d.env, cwd=d.folder,
+                           capture_output=True, preexec_fn=become_nobody, timeout=60)
+        good = p.returncode == 5 and d.db.name in p.stderr.decode()
+        if not tap.ok(good, "no restore onto what may only be read: status 5"):
+            tap.note(p.stderr.decode())
+        tap.equal((d.db.read_bytes(), sorted(f.name for f in d.folder.iterdir())), before,
+                  "it is as it was")
 
 
 def run_killed(c: cli.Cli, after: float, *args) -> bool:
@@ -284,6 +335,7 @@ def main() -> None:
     check_answers()
     check_owner()
     check_read_only()
+    check_read_only_log()
     check_kills()
     check_full()
     check_bar()

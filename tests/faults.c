@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// The C library and LMDB between this program and themselves. Compiled without sanitizers: malloc
-// is called before they have begun.
+// The C library between this program and itself. Compiled without sanitizers: malloc is called
+// before they have begun.
 #undef _FORTIFY_SOURCE
 #undef _FILE_OFFSET_BITS
 #include "tests/faults.h"
+#include "tests/faults_real.h"
 
 #include <dirent.h>
-#include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
 #include <link.h>
-#include <lmdb.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -27,7 +26,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define FRAMES 24
+#define FRAMES     24
+#define ALL_FRAMES 96 // what is deeper has no place of its own
 
 static atomic_bool armed;
 static fault_kind kind_wanted;
@@ -37,6 +37,14 @@ static int code_wanted;
 static atomic_uint_fast64_t counts[FAULTS_KINDS], failed;
 static void *frames[FRAMES];
 static int frames_n;
+static bool placed;           // events are noted with their places
+static uint64_t place_wanted; // 0: none, the number of the event counts
+static uint32_t down_wanted;  // 0: any
+static uintptr_t arm_frame;   // arm_thread's stack where it armed
+static atomic_uint_fast64_t place_count;
+static int outer; // frames of arm_thread behind the function that armed, with it
+static pthread_t arm_thread;
+static atomic_bool struck;
 static _Thread_local unsigned exempt;
 
 extern void __lsan_disable(void) __attribute__((weak));
@@ -62,7 +70,19 @@ void faults_spare(const char *library)
     (void)dl_iterate_phdr(find_code, (void *)(uintptr_t)library);
 }
 
-void faults_arm(fault_kind kind, uint64_t n, bool lasting, int code)
+// How many frames of this thread are those of the function that `from` is in, and of its callers.
+static int frames_from(const void *from)
+{
+    void *at[ALL_FRAMES];
+    const int n = backtrace(at, ALL_FRAMES);
+    for (int i = 0; i < n; i++)
+        if (at[i] == from)
+            return n - i;
+    return 0;
+}
+
+static void arm(fault_kind kind, uint64_t n, bool lasting, int code, const void *from,
+                const void *frame)
 {
     static bool warm; // the first backtrace loads a library, which stays
     if (!warm && __lsan_disable)
@@ -80,7 +100,38 @@ void faults_arm(fault_kind kind, uint64_t n, bool lasting, int code)
     for (int i = 0; i < FAULTS_KINDS; i++)
         atomic_store(&counts[i], 0);
     atomic_store(&failed, 0);
+    if (placed) {
+        faults_places_run();
+        arm_frame = (uintptr_t)frame;
+        atomic_store(&place_count, 0);
+        arm_thread = pthread_self();
+        outer = frames_from(from);
+        atomic_store(&struck, false);
+    }
     atomic_store(&armed, true);
+}
+
+void faults_arm(fault_kind kind, uint64_t n, bool lasting, int code)
+{
+    place_wanted = 0;
+    arm(kind, n, lasting, code, __builtin_return_address(0), __builtin_frame_address(0));
+}
+
+void faults_arm_at(fault_kind kind, uint64_t place, uint32_t down, uint64_t nth, bool lasting,
+                   int code)
+{
+    if (!placed)
+        faults_places_begin();
+    down_wanted = down;
+    place_wanted = place;
+    arm(kind, nth, lasting, code, __builtin_return_address(0), __builtin_frame_address(0));
+}
+
+void faults_places_begin(void)
+{
+    placed = true;
+    faults_places_modules();
+    faults_places_forget();
 }
 
 uint64_t faults_disarm(void)
@@ -109,14 +160,53 @@ const char *faults_where(void)
     return text;
 }
 
+// The same calls are as far down as they were; of other threads the page is another one.
+static uint32_t down_the_stack(const void *frame, bool of_armer)
+{
+    const uintptr_t at = (uintptr_t)frame;
+    return of_armer ? (uint32_t)(arm_frame - at) : (uint32_t)(at & 0xfff) | 1;
+}
+
+// Whether an event fails where places are noted: at its place, or as the n-th of its kind.
+__attribute__((noinline)) static bool fails_here(fault_kind kind, uint64_t n)
+{
+    void *at[ALL_FRAMES];
+    if (atomic_load(&struck))
+        return kind == kind_wanted && goes_on;
+    const bool of_armer = pthread_equal(pthread_self(), arm_thread) != 0;
+    const uint32_t down = down_the_stack(__builtin_frame_address(0), of_armer);
+    if (first > 0 &&
+        (kind != kind_wanted || (place_wanted ? down_wanted && down != down_wanted : n != first)))
+        return false;
+    exempt++; // the unwinder's own calls are no events
+    const int all = backtrace(at, ALL_FRAMES);
+    const int own = all - (of_armer && all < ALL_FRAMES ? outer : 0);
+    // Without the first, which is in here: there may be several copies of that call.
+    const uint64_t name = faults_place_name(at + 1, own <= FAULTS_DEPTH ? own - 1 : FAULTS_DEPTH);
+    bool hit = first > 0;
+    if (!hit)
+        faults_place_seen(kind, name, down);
+    else if (place_wanted)
+        hit = name == place_wanted && atomic_fetch_add(&place_count, 1) + 1 == first;
+    if (hit) {
+        frames_n = all < FRAMES ? all : FRAMES;
+        memcpy(frames, at, sizeof *frames * (size_t)frames_n);
+        faults_place_failed(kind, name);
+        atomic_store(&struck, true);
+    }
+    exempt--;
+    return hit;
+}
+
 bool faults_now(fault_kind kind, int *ret_code)
 {
     if (!atomic_load_explicit(&armed, memory_order_acquire) || exempt > 0)
         return false;
     const uint64_t n = atomic_fetch_add(&counts[kind], 1) + 1;
-    if (kind != kind_wanted || first == 0 || n < first || (n > first && !goes_on))
+    if (placed ? !fails_here(kind, n)
+               : kind != kind_wanted || first == 0 || n < first || (n > first && !goes_on))
         return false;
-    if (n == first)
+    if (!placed && n == first)
         frames_n = backtrace(frames, FRAMES);
     atomic_fetch_add(&failed, 1);
     *ret_code = code_wanted;
@@ -138,24 +228,6 @@ static bool fails_for(const void *from)
     const uintptr_t at = (uintptr_t)from;
     return (at < spared_from || at >= spared_end) && fails(FAULTS_ALLOC);
 }
-
-// ---- What stands behind ours --------------------------------------------------------------------
-// A sanitizer's function where there is one, else the next library's.
-
-#define REAL(ret, name, ...)                                            \
-    extern ret __interceptor_##name(__VA_ARGS__) __attribute__((weak)); \
-    static ret (*real_##name(void))(__VA_ARGS__)                        \
-    {                                                                   \
-        static ret (*_Atomic found)(__VA_ARGS__);                       \
-        ret (*f)(__VA_ARGS__) = found;                                  \
-        if (!f) {                                                       \
-            f = __interceptor_##name;                                   \
-            if (!f)                                                     \
-                f = (ret(*)(__VA_ARGS__))dlsym(RTLD_NEXT, #name);       \
-            found = f;                                                  \
-        }                                                               \
-        return f;                                                       \
-    }
 
 // ---- Memory -------------------------------------------------------------------------------------
 
@@ -496,59 +568,4 @@ int pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*fn)(void 
 pid_t fork(void)
 {
     return fails(FAULTS_THREAD) ? -1 : real_fork()();
-}
-
-// ---- LMDB ---------------------------------------------------------------------------------------
-
-REAL(int, mdb_txn_begin, MDB_env *, MDB_txn *, unsigned, MDB_txn **)
-REAL(int, mdb_txn_renew, MDB_txn *)
-REAL(int, mdb_txn_commit, MDB_txn *)
-REAL(int, mdb_put, MDB_txn *, MDB_dbi, MDB_val *, MDB_val *, unsigned)
-REAL(int, mdb_del, MDB_txn *, MDB_dbi, MDB_val *, MDB_val *)
-REAL(int, mdb_cursor_put, MDB_cursor *, MDB_val *, MDB_val *, unsigned)
-REAL(int, mdb_cursor_del, MDB_cursor *, unsigned)
-
-int mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **ret)
-{
-    int code;
-    return faults_now(FAULTS_BEGIN, &code) ? code : real_mdb_txn_begin()(env, parent, flags, ret);
-}
-
-int mdb_txn_renew(MDB_txn *txn)
-{
-    int code;
-    return faults_now(FAULTS_BEGIN, &code) ? code : real_mdb_txn_renew()(txn);
-}
-
-int mdb_txn_commit(MDB_txn *txn)
-{
-    int code;
-    if (!faults_now(FAULTS_COMMIT, &code))
-        return real_mdb_txn_commit()(txn);
-    mdb_txn_abort(txn);
-    return code;
-}
-
-int mdb_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value, unsigned flags)
-{
-    int code;
-    return faults_now(FAULTS_PUT, &code) ? code : real_mdb_put()(txn, dbi, key, value, flags);
-}
-
-int mdb_del(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value)
-{
-    int code;
-    return faults_now(FAULTS_PUT, &code) ? code : real_mdb_del()(txn, dbi, key, value);
-}
-
-int mdb_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *value, unsigned flags)
-{
-    int code;
-    return faults_now(FAULTS_PUT, &code) ? code : real_mdb_cursor_put()(cursor, key, value, flags);
-}
-
-int mdb_cursor_del(MDB_cursor *cursor, unsigned flags)
-{
-    int code;
-    return faults_now(FAULTS_PUT, &code) ? code : real_mdb_cursor_del()(cursor, flags);
 }

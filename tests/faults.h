@@ -9,6 +9,7 @@
 #define RQC_TESTS_FAULTS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef enum fault_kind {
@@ -58,6 +59,41 @@ uint64_t faults_disarm(void);
 uint64_t faults_counted(fault_kind kind); // events since faults_arm
 // Where the last one failed, for whoever looks for a bug; static storage.
 const char *faults_where(void);
+
+// ---- Places -------------------------------------------------------------------------------------
+// A place is the way to an event: the return addresses of the calls that led there, the innermost
+// FAULTS_DEPTH of them (those of this layer, too), up to the function that called faults_arm. Its
+// name is the same in each run of a build. Without sanitizers only: they look at the stack, too.
+
+#define FAULTS_DEPTH 32
+
+typedef struct faults_place {
+    fault_kind kind;
+    uint64_t name; // never 0
+    uint64_t most; // how often it was reached in one run, at most
+    // How far down the stack it is, which is fast to compare; 0 where that differs.
+    uint32_t down;
+    bool failed; // since faults_places_anew
+} faults_place;
+
+// What was noted before is forgotten. From the next faults_arm on all events are noted with their
+// places while nothing is to fail; else the one that fails first.
+void faults_places_begin(void);
+void faults_places_anew(void);
+// The i-th place that was noted; a fault may add one.
+bool faults_place_get(size_t i, faults_place *ret);
+bool faults_places_full(void); // some were not noted
+// As faults_arm; the nth event at this place is the one. `down` 0: look at the calls of each event.
+void faults_arm_at(fault_kind kind, uint64_t place, uint32_t down, uint64_t nth, bool lasting,
+                   int code);
+
+// For faults.c, in faults_places.c.
+void faults_places_modules(void);
+void faults_places_forget(void);
+void faults_places_run(void);
+uint64_t faults_place_name(void *const *frames, int n);
+void faults_place_seen(fault_kind kind, uint64_t name, uint32_t down);
+void faults_place_failed(fault_kind kind, uint64_t name);
 
 // For faults_sqlite.c: counts an event; true when it is to fail, with this code.
 bool faults_now(fault_kind kind, int *ret_code);

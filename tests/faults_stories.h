@@ -55,6 +55,47 @@ static rqc_err tell_many(world *w)
     return rc;
 }
 
+// Rows that each could be written alone, behind a change.
+#define MORE 6u
+
+static rqc_err tell_children(world *w)
+{
+    rqc_error err = {.text = ""};
+    rqc_txn *t = NULL;
+    const uint64_t mine = take_number(w);
+    rqc_err rc = rqc_txn_new(w->db, &t, &err);
+    if (rc != RQC_OK)
+        return world_failed(w, "rqc_txn_new", rc, err.text);
+    rc = patch_first(t, mine);
+    for (uint64_t n = 1; n <= MORE && rc == RQC_OK; n++) {
+        rqc_value header[RQC_FIELD_MAX] = {{.type = RQC_ABSENT}};
+        uint8_t id[16], child[16];
+        make_id(id, ID_HTTP, n);
+        make_id(child, ID_HEADER, WORLD_ROWS + n);
+        header[RQC_HTTP_HEADER_HTTP_ID] = rqc_id(id);
+        header[RQC_HTTP_HEADER_HEADER_KEY] = rqc_text("more");
+        header[RQC_HTTP_HEADER_HEADER_VALUE] = rqc_text("");
+        rc = rqc_put(t, RQC_HTTP_HEADER, child, header);
+    }
+    if (rc != RQC_OK)
+        (void)world_failed(w, "rqc_put", rc, rqc_txn_error(t));
+    else if ((rc = rqc_commit(t, NULL)) != RQC_OK)
+        (void)world_failed(w, "rqc_commit", rc, rqc_txn_error(t));
+    else
+        w->patched = mine;
+    rqc_txn_free(t);
+    return rc;
+}
+
+// All of them or none.
+static bool children_whole(world *w, bool told, check_text *why)
+{
+    const int64_t n = sql_int(w->path, "SELECT count(*) FROM http_header WHERE"
+                                       " header_key = 'more'");
+    return n == (told ? (int64_t)MORE : 0) ||
+           check_no(why, "%" PRId64 " of %u headers are there", n, MORE);
+}
+
 static bool left_whole(world *w, bool told, check_text *why)
 {
     char from[FAULT_PATH], to[FAULT_PATH];
@@ -337,6 +378,11 @@ static const story stories[] = {
     {.name = "build", .start = START_NO_VIEW, .tell = tell_open, .after = opened},
     {.name = "recover", .start = START_KILLED, .tell = tell_open, .after = opened},
     {.name = "write", .start = START_CLEAN, .opens = true, .tell = tell_write, .after = left_whole},
+    {.name = "children",
+     .start = START_CLEAN,
+     .opens = true,
+     .tell = tell_children,
+     .after = children_whole},
     {.name = "grow", .start = START_FULL, .opens = true, .tell = tell_many, .after = left_whole},
     {.name = "foreign",
      .start = START_CLEAN,

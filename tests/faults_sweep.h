@@ -21,8 +21,26 @@ typedef struct fault_way {
 
 #define CASE_SECONDS 150u // a case that takes longer hangs
 #define LATER_MS     10000
-#define NOTES        3 // of one story and way
-#define FEW          4 // so few events are all tried
+#define NOTES        3   // of one story and way
+#define FEW          4   // so few events are all tried
+#define SINGLES      300 // where places are tried: so few events are tried one by one, too
+#define TRIES        3   // of a place that is not reached again: other threads come and go
+#define PROGRESS     500 // cases between two notes
+#define NOTES_EVERY  50  // of one story, way and mode, where places are tried
+
+typedef enum sweep_how {
+    SWEEP_SOME,
+    SWEEP_ALL,  // each story with each way, and more cases of each
+    SWEEP_EVERY // the same, at each place that the story reaches
+} sweep_how;
+
+// What fails: the n-th event, or the n-th one at a place.
+typedef struct fault_at {
+    uint64_t n, place; // place 0: any
+    uint32_t down;     // of faults_place
+} fault_at;
+
+static uint64_t singles = SINGLES;
 
 extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 
@@ -200,16 +218,28 @@ static void prepare(world *w, const story *s)
         s->prepare(w);
 }
 
+static void set_label(const story *s, const fault_way *way, bool lasting, fault_at at)
+{
+    const char *mode = lasting ? "lasting" : "once";
+    if (at.place)
+        snprintf(label, sizeof label, "%s:%s:%s:@%016" PRIx64 ".%" PRIu64 " ", s->name, way->name,
+                 mode, at.place, at.n);
+    else
+        snprintf(label, sizeof label, "%s:%s:%s:%" PRIu64 " ", s->name, way->name, mode, at.n);
+}
+
 // *ret_failed: how many events did. True when all is well after it.
-static bool one_case(world *w, const story *s, const fault_way *way, bool lasting, uint64_t n,
+static bool one_case(world *w, const story *s, const fault_way *way, bool lasting, fault_at at,
                      uint64_t *ret_failed, check_text *why)
 {
-    snprintf(label, sizeof label, "%s:%s:%s:%" PRIu64 " ", s->name, way->name,
-             lasting ? "lasting" : "once", n);
+    set_label(s, way, lasting, at);
     alarm(CASE_SECONDS);
     const house before = look_around(w);
     prepare(w, s);
-    faults_arm(way->kind, n, lasting, way->code);
+    if (at.place)
+        faults_arm_at(way->kind, at.place, at.down, at.n, lasting, way->code);
+    else
+        faults_arm(way->kind, at.n, lasting, way->code);
     const rqc_err rc = s->tell(w);
     *ret_failed = faults_disarm();
     if (getenv("RQC_FAULTS_SHOW") && *ret_failed > 0)
@@ -271,7 +301,7 @@ static uint64_t sweep_one(world *w, const story *s, const fault_way *way, bool l
     const uint64_t last = events <= budget ? UINT64_MAX : events;
     for (uint64_t n = 1; failed > 0 && n <= last; n += step_after(n, events, budget)) {
         check_text why = {""};
-        if (!one_case(w, s, way, lasting, n, &failed, &why) && wrong++ < NOTES)
+        if (!one_case(w, s, way, lasting, (fault_at){.n = n}, &failed, &why) && wrong++ < NOTES)
             tap_note("%s%s [%s]", label, why.text, faults_where());
         all += failed;
         cases += failed > 0;
@@ -281,13 +311,92 @@ static uint64_t sweep_one(world *w, const story *s, const fault_way *way, bool l
     return all;
 }
 
-// RQC_FAULTS=STORY:WAY:once|lasting:N runs one case, as a note names it; parts from the right may
-// be left out.
-static bool chosen(const char *story_name, const char *way, const char *mode, uint64_t *ret_n)
+// ---- Every place --------------------------------------------------------------------------------
+
+typedef struct tally {
+    uint64_t all, cases, wrong;
+} tally;
+
+// True when the fault was reached.
+static bool try_case(world *w, const story *s, const fault_way *way, bool lasting, fault_at at,
+                     tally *t)
+{
+    check_text why = {""};
+    uint64_t failed;
+    if (!one_case(w, s, way, lasting, at, &failed, &why) && t->wrong++ < NOTES_EVERY)
+        tap_note("%s%s [%s]", label, why.text, faults_where());
+    t->all += failed;
+    t->cases += failed > 0;
+    if (failed > 0 && t->cases % PROGRESS == 0) {
+        tap_note("%sis case %" PRIu64, label, t->cases);
+        fflush(stdout);
+    }
+    return failed > 0;
+}
+
+// The first event there, and a later one that is left to chance. False when it was not reached.
+static bool try_place(world *w, const story *s, const fault_way *way, bool lasting,
+                      const faults_place *p, tally *t)
+{
+    bool reached = false;
+    for (int i = 0; i < TRIES && !reached; i++)
+        reached =
+            try_case(w, s, way, lasting, (fault_at){1, p->name, i + 1 < TRIES ? p->down : 0}, t);
+    if (p->most > 1)
+        (void)try_case(w, s, way, lasting,
+                       (fault_at){2 + fault_rand(p->most - 1), p->name, p->down}, t);
+    return reached;
+}
+
+// One by one where there are few, then each place that did not fail by that.
+static uint64_t sweep_every(world *w, const story *s, const fault_way *way, bool lasting,
+                            uint64_t events)
+{
+    tally t = {0, 0, 0};
+    faults_place p;
+    uint64_t known = 0, missed = 0;
+    const int64_t since = fault_now_us();
+    faults_places_anew();
+    if (events <= singles)
+        for (uint64_t n = 1; try_case(w, s, way, lasting, (fault_at){.n = n}, &t);)
+            n++;
+    for (size_t i = 0; faults_place_get(i, &p); i++) {
+        known += p.kind == way->kind;
+        if (p.kind != way->kind || p.failed || try_place(w, s, way, lasting, &p, &t))
+            continue;
+        if (missed++ < NOTES_EVERY) {
+            set_label(s, way, lasting, (fault_at){.n = 1, .place = p.name});
+            tap_note("%swas not reached again", label);
+        }
+    }
+    ok(t.wrong == 0 && !faults_places_full(),
+       "%s: %s, %s: %" PRIu64 " places of %" PRIu64 " events, %" PRIu64
+       " not reached again, %" PRIu64 " cases in %" PRId64 " s, %" PRIu64 " wrong",
+       s->name, way->name, lasting ? "lasting" : "once", known, events, missed, t.cases,
+       (fault_now_us() - since) / 1000000, t.wrong);
+    return t.all;
+}
+
+// ---- What is asked for --------------------------------------------------------------------------
+
+// The test's arguments: none, `all`, or `every` and how few events are tried one by one.
+static sweep_how sweep_asked(int argc, char **argv)
+{
+    const char *how = argc > 1 ? argv[1] : "";
+    if (argc > 2)
+        singles = strtoull(argv[2], NULL, 10);
+    return strcmp(how, "every") == 0 ? SWEEP_EVERY
+           : strcmp(how, "all") == 0 ? SWEEP_ALL
+                                     : SWEEP_SOME;
+}
+
+// RQC_FAULTS=STORY:WAY:once|lasting:N runs one case, as a note names it (N or @PLACE.N); parts from
+// the right may be left out.
+static bool chosen(const char *story_name, const char *way, const char *mode, fault_at *ret_at)
 {
     const char *given = getenv("RQC_FAULTS");
-    char want[128];
-    *ret_n = 0;
+    char want[128], *end;
+    *ret_at = (fault_at){.n = 0};
     if (!given)
         return true;
     const int full = snprintf(want, sizeof want, "%s:%s:%s", story_name, way, mode);
@@ -296,31 +405,46 @@ static bool chosen(const char *story_name, const char *way, const char *mode, ui
     const char *fourth = third ? strchr(third + 1, ':') : NULL;
     if (!fourth)
         return strncmp(want, given, strlen(given)) == 0;
-    *ret_n = strtoull(fourth + 1, NULL, 10);
+    if (fourth[1] == '@') {
+        ret_at->place = strtoull(fourth + 2, &end, 16);
+        ret_at->n = *end == '.' ? strtoull(end + 1, NULL, 10) : 1;
+    } else {
+        ret_at->n = strtoull(fourth + 1, NULL, 10);
+    }
     return fourth - given == full && strncmp(want, given, (size_t)full) == 0;
 }
 
-static void sweep_way(world *w, const story *s, const fault_way *way, bool lasting, uint64_t events,
-                      uint64_t budget, uint64_t *sum)
+// Then the story is not told before: what is done once in a process is done under the fault.
+static bool place_named(void)
 {
-    uint64_t n, failed;
-    if (!chosen(s->name, way->name, lasting ? "lasting" : "once", &n) || events == 0)
+    const char *given = getenv("RQC_FAULTS");
+    return given && strstr(given, ":@") != NULL;
+}
+
+static void sweep_way(world *w, const story *s, const fault_way *way, bool lasting, uint64_t events,
+                      sweep_how how, uint64_t budget, uint64_t *sum)
+{
+    uint64_t failed;
+    fault_at at;
+    if (!chosen(s->name, way->name, lasting ? "lasting" : "once", &at) ||
+        (at.n == 0 && events == 0))
         return;
-    if (n == 0) {
-        *sum += sweep_one(w, s, way, lasting, events, budget);
+    if (at.n == 0) {
+        *sum += how == SWEEP_EVERY ? sweep_every(w, s, way, lasting, events)
+                                   : sweep_one(w, s, way, lasting, events, budget);
         return;
     }
     check_text why = {""};
-    ok(one_case(w, s, way, lasting, n, &failed, &why), "%s%s [%s]", label, why.text,
-       faults_where());
+    const bool good = one_case(w, s, way, lasting, at, &failed, &why);
+    ok(good, "%s%s [%s]", label, failed > 0 ? why.text : "was not reached", faults_where());
     *sum += failed;
 }
 
 // One check for each story and way, and their sums. `budget`: cases of each, at least 2; all where
-// there are no more. `both`: each story with each way, once and lasting; else about half of them
-// (with RQC_TEST_SCALE=20 a tenth), left to chance, and by turns.
+// there are no more. SWEEP_SOME: about half of the stories and ways (with RQC_TEST_SCALE=20 a
+// tenth), left to chance, and once and lasting by turns.
 static void sweep(world *w, const story *told, size_t ntold, const fault_way *ways, unsigned n,
-                  uint64_t budget, bool both)
+                  uint64_t budget, sweep_how how)
 {
     uint64_t sum[64] = {0};
     budget = budget < 2 ? 2 : budget;
@@ -330,20 +454,23 @@ static void sweep(world *w, const story *told, size_t ntold, const fault_way *wa
         signal(SIGSEGV, on_death);
     signal(SIGBUS, on_death);
     for (size_t i = 0; i < ntold; i++) {
-        uint64_t events[FAULTS_KINDS];
+        uint64_t events[FAULTS_KINDS] = {0};
         const char *given = getenv("RQC_FAULTS");
         const size_t len = strlen(told[i].name);
         if (given && strncmp(given, told[i].name, len) != 0)
             continue;
-        count(w, &told[i], events);
+        if (how == SWEEP_EVERY)
+            faults_places_begin();
+        if (!place_named())
+            count(w, &told[i], events);
         for (unsigned k = 0; k < n; k++) {
-            const bool turn = both || getenv("RQC_FAULTS"), even = (i + k) % 2 == 0;
+            const bool turn = how != SWEEP_SOME || getenv("RQC_FAULTS"), even = (i + k) % 2 == 0;
             if (!turn && sum[k] > 0 && fault_rand(200) >= tap_scaled(100))
                 continue;
             if (turn || even || ways[k].once_only)
-                sweep_way(w, &told[i], &ways[k], false, events[ways[k].kind], budget, &sum[k]);
+                sweep_way(w, &told[i], &ways[k], false, events[ways[k].kind], how, budget, &sum[k]);
             if (!ways[k].once_only && (turn || !even))
-                sweep_way(w, &told[i], &ways[k], true, events[ways[k].kind], budget, &sum[k]);
+                sweep_way(w, &told[i], &ways[k], true, events[ways[k].kind], how, budget, &sum[k]);
         }
     }
     for (unsigned k = 0; k < n; k++)

@@ -236,6 +236,10 @@ static void test_bad_backups(void)
     sqlite3_close(db);
     refused(bad, RQC_VERSION, "one of a newer version");
     db = fix_foreign(bad);
+    fix_exec(db, "UPDATE reqcast_meta SET value = 0 WHERE key = 'format'");
+    sqlite3_close(db);
+    refused(bad, RQC_CORRUPT, "one of a version that never was");
+    db = fix_foreign(bad);
     fix_exec(db, "DELETE FROM reqcast_meta WHERE key = 'nonce'");
     fix_exec(db, "UPDATE reqcast_meta SET value = 1 WHERE key = 'format'");
     sqlite3_close(db);

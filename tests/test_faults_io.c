@@ -28,14 +28,15 @@ static const fault_way ways[] = {
     {FAULTS_COMMIT, "commit-full", ENOSPC, BIT(RQC_NO_SPACE), false},
 };
 
-// With the argument `all`: each story with each way, and more cases of each. (With
-// RQC_TEST_SCALE=100000 nearly every fault, which takes hours.)
+// With the argument `all`: each story with each way, and more cases of each. With `every`: at each
+// place, which takes hours.
 int main(int argc, char **argv)
 {
     static world w;
-    const bool all = argc > 1 && strcmp(argv[1], "all") == 0;
+    const sweep_how how = sweep_asked(argc, argv);
     fault_begin();
     world_begin(&w, fault_memory);
-    sweep(&w, stories, STORIES, ways, sizeof ways / sizeof *ways, tap_scaled(all ? 6 : 2), all);
+    sweep(&w, stories, STORIES, ways, sizeof ways / sizeof *ways,
+          tap_scaled(how == SWEEP_ALL ? 6 : 2), how);
     return tap_done();
 }

@@ -17,17 +17,19 @@ static const fault_way ways[] = {
     {FAULTS_RECV, "recv", ECONNRESET, ALONE, false},
 };
 
-// With the argument `all`: each story with each way, and more cases of each.
+// With the argument `all`: each story with each way, and more cases of each. With `every`: at each
+// place, which takes hours.
 int main(int argc, char **argv)
 {
     static world w;
-    const bool all = argc > 1 && strcmp(argv[1], "all") == 0;
+    const sweep_how how = sweep_asked(argc, argv);
     fault_begin();
     world_begin(&w, fault_memory);
     faults_spare("/libnng.so");
     if (pthread_create(&side.ticks, NULL, tick, NULL) != 0)
         die("no thread");
-    sweep(&w, stories, STORIES, ways, sizeof ways / sizeof *ways, tap_scaled(all ? 40 : 3), all);
+    sweep(&w, stories, STORIES, ways, sizeof ways / sizeof *ways,
+          tap_scaled(how == SWEEP_ALL ? 40 : 3), how);
     atomic_store(&side.stop, true);
     pthread_join(side.ticks, NULL);
     return tap_done();

@@ -479,6 +479,37 @@ static void test_version_1(void)
     sqlite3_close(db);
 }
 
+// There never was a version below 1: no step leads from it, and no guess is made.
+static void test_version_0(void)
+{
+    static const char *const values[] = {"0", "-1", "'2'", "NULL"};
+    char path[FIX_PATH];
+    fix_path(path, "version0.db");
+    rqci_store_close(fix_started(path));
+    const rqci_store_options opt = fix_options();
+    rqci_store *s = NULL;
+    rqci_errbuf err = {{0}};
+    sqlite3 *db = fix_foreign(path);
+    char before[512];
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        fix_exec(db, "UPDATE reqcast_meta SET value = %s WHERE key = 'format'", values[i]);
+        snprintf(before, sizeof before, "%s",
+                 fix_text(db, "SELECT group_concat(key || quote(value)) FROM reqcast_meta"));
+        const int64_t schema = fix_int(db, "PRAGMA schema_version");
+        is(rqci_store_open(path, &opt, &s, &err), RQC_CORRUPT, "version %s: %s", values[i],
+           err.text);
+        ok(strstr(err.text, "format") != NULL, "says which value it is");
+        is(fix_text(db, "SELECT group_concat(key || quote(value)) FROM reqcast_meta"), before,
+           "and changes none");
+        is(fix_int(db, "PRAGMA schema_version"), schema, "nor a table");
+    }
+    is(rqci_migrate(db, 0, &err), RQC_INTERNAL, "no step leads from it: %s", err.text);
+    fix_exec(db, "UPDATE reqcast_meta SET value = %d WHERE key = 'format'", RQCI_STORE_FORMAT);
+    is(rqci_store_open(path, &opt, &s, &err), RQC_OK, "the right version is opened again");
+    rqci_store_close(s);
+    sqlite3_close(db);
+}
+
 // Steps that were never: in order, only those that are missing, and no hole among them.
 static void test_steps(void)
 {
@@ -509,6 +540,7 @@ int main(void)
     }
     test_rename();
     test_version_1();
+    test_version_0();
     test_steps();
     return tap_done();
 }

@@ -9,12 +9,16 @@
 #include "replicate/net.h"
 #include "replicate/sp.h"
 
+#include "tests/faults.h"
+
+#include <dirent.h>
+#include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum { WAIT_MS = 10000, LONGEST_STAY_US = 300 };
+enum { WAIT_MS = 10000, LONGEST_STAY_US = 300, NO_MEMORY = 50 };
 
 static struct {
     rqci_net *net;
@@ -73,6 +77,17 @@ static bool comes_in(void)
     return in;
 }
 
+static unsigned open_descriptors(void)
+{
+    unsigned n = 0;
+    DIR *d = opendir("/proc/self/fd");
+    while (d && readdir(d))
+        n++;
+    if (d)
+        closedir(d);
+    return n;
+}
+
 static void test_short_visits(void)
 {
     const uint64_t n = tap_scaled(1500), before = rqci_net_counts_of(house.net).reopened;
@@ -92,6 +107,30 @@ static void test_short_visits(void)
     is(came, n, "clients come and leave at once");
     ok(comes_in(), "the next one is taken in");
     is(rqci_net_counts_of(house.net).reopened, before, "and the listener was not opened again");
+}
+
+// Without its first bytes no connection is begun: it could only be broken off.
+static void test_no_memory(void)
+{
+    const uint64_t before = rqci_net_counts_of(house.net).reopened;
+    uint64_t failed = 0, told = 0, left = 0;
+    const unsigned fds = open_descriptors();
+    for (uint64_t i = 0; i < NO_MEMORY; i++) {
+        rqci_sp sp;
+        rqci_sp_init(&sp);
+        faults_arm(FAULTS_ALLOC, 1, true, ENOMEM);
+        const rqc_err rc = rqci_sp_open(&sp, &house.addr, RQCI_SP_SUB, 1024, NULL);
+        failed += faults_disarm() > 0;
+        told += rc == RQC_NO_MEMORY;
+        left += sp.fd < 0 && rqci_sp_work(&sp, NULL) == RQC_UNAVAILABLE;
+        rqci_sp_free(&sp);
+    }
+    is(failed, NO_MEMORY, "memory runs out where the handshake begins");
+    is(told, NO_MEMORY, "each client is told that");
+    is(left, NO_MEMORY, "and has no connection");
+    is(open_descriptors(), fds, "nor a descriptor");
+    ok(comes_in(), "the next one is taken in");
+    is(rqci_net_counts_of(house.net).reopened, before, "by the listener that there was");
 }
 
 static void test_rude_visits(void)
@@ -119,9 +158,11 @@ static void test_rude_visits(void)
 int main(void)
 {
     sdb_begin("net");
+    faults_spare("/libnng.so");
     open_house();
     ok(comes_in(), "a client is taken in");
     test_short_visits();
+    test_no_memory();
     test_rude_visits();
     close_house();
     sdb_end();

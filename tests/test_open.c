@@ -5,6 +5,8 @@
 
 #include "tests/store_db.h"
 
+#include <sqlite3.h>
+
 // The other process: o opens, c closes.
 static char command(char c)
 {
@@ -96,6 +98,41 @@ static void test_reopen(void)
     rqc_read_free(r);
     after.size = 0;
     is(rqc_stats_read(db, &after, NULL), RQC_INVALID, "stats without their size are refused");
+    rqc_close(db);
+}
+
+// An application may set it to 0, which also is what a connection knows that read no table yet.
+static void test_schema_version_0(void)
+{
+    uint8_t id[16];
+    sqlite3 *sql = NULL;
+    sqlite3_stmt *st = NULL;
+    rqc_result result;
+    const rqc_record *rec = NULL;
+    sdb_id(id, 5, 1);
+    if (sqlite3_open(sdb_path, &sql) != SQLITE_OK ||
+        sqlite3_exec(sql, "PRAGMA schema_version = 0", NULL, NULL, NULL) != SQLITE_OK)
+        bail("schema_version: %s", sqlite3_errmsg(sql));
+    rqc_db *db = sdb_open();
+    if (sqlite3_prepare_v2(sql, "PRAGMA schema_version", -1, &st, NULL) != SQLITE_OK ||
+        sqlite3_step(st) != SQLITE_ROW)
+        bail("schema_version: %s", sqlite3_errmsg(sql));
+    is(sqlite3_column_int(st, 0), 0, "a database of schema version 0 is opened as it is");
+    sqlite3_finalize(st);
+    sqlite3_close(sql);
+    rqc_txn *t = sdb_txn(db);
+    is(sdb_put_http(t, id, "of version 0", 10), RQC_OK, "a request is put");
+    is(rqc_commit(t, &result), RQC_OK, "committed");
+    is(result.visible, 1, "and can be seen");
+    rqc_read *r = sdb_read(db);
+    is(rqc_get(r, RQC_HTTP, id, &rec), RQC_OK, "a session sees it");
+    ok(rec && sdb_text_is(rec, RQC_HTTP_NAME, "of version 0"), "as it was written");
+    rqc_read_free(r);
+    rqc_txn_free(t);
+    rqc_verified v;
+    rqc_error e = {RQC_OK, ""};
+    is(rqc_verify(db, 0, NULL, NULL, &v, &e), RQC_OK, "verify: %s", e.text);
+    is(v.differences, 0, "the view has what the database has");
     rqc_close(db);
 }
 
@@ -196,6 +233,7 @@ int main(void)
     sdb_other p = sdb_other_start(command); // before there are threads
     test_open(&p);
     test_reopen();
+    test_schema_version_0();
     test_fork();
     test_note();
     sdb_other_stop(&p, SIGTERM);
