@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // streams [--samples N] [--seconds S] [--full N] [--dir DIR] [--json FILE] [--program REQCASTD]
-//         [--only latency|view|rate|sidecar|catch-up|deaf]
+//         [--only latency|view|rate|sidecar|door|catch-up|deaf]
 //
 // How soon and how fast subscribers have what was committed, beside nng PUB/SUB alone and Redis
 // pub/sub in the same run, in turns; how fast they catch up; what one that never reads costs.
@@ -28,8 +28,9 @@ static const struct {
     const char *name;
     void (*run)(struct streams *s);
 } parts[] = {
-    {"latency", streams_latency},  {"view", streams_view},         {"rate", streams_rate},
-    {"sidecar", streams_sidecars}, {"catch-up", streams_catch_up}, {"deaf", streams_deaf},
+    {"latency", streams_latency},  {"view", streams_view}, {"rate", streams_rate},
+    {"sidecar", streams_sidecars}, {"door", streams_door}, {"catch-up", streams_catch_up},
+    {"deaf", streams_deaf},
 };
 
 static void bench(void *arg, const char *const *folders)
@@ -87,7 +88,7 @@ static void parse(struct options *o, int argc, char **argv)
     if (optind != argc)
         floor_die("usage", "streams [--samples N] [--seconds S] [--full 1] [--dir DIR]"
                            " [--json FILE] [--program REQCASTD]"
-                           " [--only latency|view|rate|sidecar|catch-up|deaf]");
+                           " [--only latency|view|rate|sidecar|door|catch-up|deaf]");
 }
 
 int main(int argc, char **argv)

@@ -96,6 +96,7 @@ void streams_latency(struct streams *s);  // streams_latency.c
 void streams_view(struct streams *s);     // streams_latency.c
 void streams_rate(struct streams *s);     // streams_rate.c
 void streams_sidecars(struct streams *s); // streams_sidecar.c
+void streams_door(struct streams *s);     // streams_door.c
 void streams_catch_up(struct streams *s); // streams_catchup.c
 void streams_deaf(struct streams *s);     // streams_catchup.c
 
