@@ -215,6 +215,15 @@ void rqci_side_flush(int fd);
 #define RQCI_PATCH_CACHE 64
 #define RQCI_ROWS_SIZES  4 // inserts of 2, 4, 8 and 16 rows
 #define RQCI_ROWS_MAX    (1u << RQCI_ROWS_SIZES)
+// What the rows of a table point to, as its foreign keys say.
+typedef struct rqci_points {
+    bool known;
+    bool plain; // each is one field with the id of a record
+    uint8_t n;
+    struct {
+        uint8_t field, parent; // entity code
+    } to[RQCI_FIELD_MAX];
+} rqci_points;
 typedef struct rqci_sql {
     sqlite3 *db;
     const rqci_shape *shape;
@@ -228,8 +237,20 @@ typedef struct rqci_sql {
     sqlite3_stmt *rows[RQCI_ENTITY_MAX + 1][RQCI_ROWS_SIZES];
     sqlite3_stmt *changed, *gone, *head;
     bool rows_failed; // an insert of several rows did, and may have left some of them
+    // Of the job that is applied:
+    rqci_buf inserted; // a bit for each of its writes: it made a row
+    bool updated;      // another one changed or deleted rows
+    rqci_points points[RQCI_ENTITY_MAX + 1];
 } rqci_sql;
 void rqci_sql_clear(rqci_sql *q); // finalizes everything
+// Before the first write of a job. RQC_NO_MEMORY.
+rqc_err rqci_sql_begin(rqci_sql *q, const rqci_job *job, rqci_errbuf *err);
+static inline bool rqci_sql_inserted(const rqci_sql *q, size_t i)
+{
+    return q->inserted.data[i / 8] >> i % 8 & 1u;
+}
+rqc_err rqci_sql_exists(rqci_sql *q, const rqci_entity *e, const uint8_t id[16], bool *ret_there,
+                        rqci_errbuf *err);
 // Applies one write in the open transaction and adds to the job's counts. `base`: head when the job
 // began; `now` in UNIX seconds.
 rqc_err rqci_sql_apply(rqci_sql *q, const rqci_write *w, uint64_t base, int64_t now, rqci_job *job);
@@ -246,8 +267,9 @@ rqc_err rqci_sql_apply_rows(rqci_sql *q, const rqci_write *w, size_t n, int64_t 
 rqc_err rqci_refs_defer(sqlite3 *db, rqci_errbuf *err);
 // True while a row points to one that is not there (as far as SQLite counts).
 bool rqci_refs_open(sqlite3 *db);
-// RQC_CONSTRAINT, with job->failed, when a row that the job wrote points to nothing.
-rqc_err rqci_refs_check(rqci_sql *q, rqci_job *job);
+// When the job is complete: RQC_CONSTRAINT, with job->failed, when a row that it made points to
+// nothing; with `open` (a reference was open at some time) any row that it wrote.
+rqc_err rqci_refs_check(rqci_sql *q, rqci_job *job, bool open);
 
 // ---- Reading rows (source.c) ----
 typedef struct rqci_reader {

@@ -33,6 +33,25 @@ void rqci_sql_clear(rqci_sql *q)
     rqci_db_finalize(&q->changed);
     rqci_db_finalize(&q->gone);
     rqci_db_finalize(&q->head);
+    rqci_buf_free(&q->inserted);
+    memset(q->points, 0, sizeof q->points);
+}
+
+rqc_err rqci_sql_begin(rqci_sql *q, const rqci_job *job, rqci_errbuf *err)
+{
+    const size_t bytes = job->nwrites / 8 + 1;
+    q->updated = false;
+    q->inserted.len = 0;
+    if (rqci_buf_reserve(&q->inserted, bytes) != RQC_OK)
+        return rqci_fail(err, RQC_NO_MEMORY, "no memory for %zu writes", job->nwrites);
+    memset(q->inserted.data, 0, bytes);
+    return RQC_OK;
+}
+
+static void note_inserted(rqci_sql *q, size_t first, size_t n)
+{
+    for (size_t i = first; i < first + n; i++)
+        q->inserted.data[i / 8] |= (uint8_t)(1u << i % 8);
 }
 
 // ---- Statements ----
@@ -235,8 +254,10 @@ static rqc_err insert(rqci_sql *q, const rqci_entity *e, const rqci_write *w, co
     rqc_err rc = insert_stmt(q, e, &job->detail);
     if (!rc)
         rc = run(q, e, q->insert[e->code], w->id, row, q->shape->t[e->code].columns, &job->detail);
-    if (!rc)
+    if (!rc) {
+        note_inserted(q, (size_t)(w - job->writes), 1);
         job->written++;
+    }
     return rc;
 }
 
@@ -253,12 +274,13 @@ static rqc_err put(rqci_sql *q, const rqci_entity *e, const rqci_write *w, const
         return rc;
     if (sqlite3_changes(q->db) == 0)
         return insert(q, e, w, row, job);
+    q->updated = true;
     job->written++;
     return RQC_OK;
 }
 
-static rqc_err exists(rqci_sql *q, const rqci_entity *e, const uint8_t id[16], bool *ret_there,
-                      rqci_errbuf *err)
+rqc_err rqci_sql_exists(rqci_sql *q, const rqci_entity *e, const uint8_t id[16], bool *ret_there,
+                        rqci_errbuf *err)
 {
     rqc_err rc = simple_stmt(q, e, "SELECT 1 FROM \"%w\" WHERE id = ?1", &q->exists[e->code], err);
     if (rc)
@@ -277,7 +299,7 @@ static rqc_err add(rqci_sql *q, const rqci_entity *e, const rqci_write *w, const
                    rqci_job *job)
 {
     bool there;
-    const rqc_err rc = exists(q, e, w->id, &there, &job->detail);
+    const rqc_err rc = rqci_sql_exists(q, e, w->id, &there, &job->detail);
     if (rc)
         return rc;
     if (!there)
@@ -303,6 +325,7 @@ static rqc_err patch(rqci_sql *q, const rqci_entity *e, const rqci_write *w, con
         return rc;
     if (sqlite3_changes(q->db) == 0)
         return rqci_fail(&job->detail, RQC_NOT_FOUND, "%s: no such row", e->table);
+    q->updated = true;
     job->written++;
     return RQC_OK;
 }
@@ -322,6 +345,7 @@ static rqc_err remove_row(rqci_sql *q, const rqci_entity *e, const rqci_write *w
         return rc;
     if (sqlite3_changes(q->db) == 0)
         return rqci_fail(&job->detail, RQC_NOT_FOUND, "%s: no such row", e->table);
+    q->updated = true;
     static const char sql[] = "SELECT count(*) FROM change_log WHERE seq > ?1 AND op = 3";
     if (!q->gone && (rc = rqci_db_prepare(q->db, sql, true, &q->gone, &job->detail)))
         return rc;
@@ -438,7 +462,7 @@ static rqc_err alike(rqci_sql *q, const rqci_entity *e, const rqci_write *w, siz
             (len == 0 && (n < 2 || w[1].entity != e->code)) ||
             check_row(q, e, v->row, NULL) != RQC_OK)
             return RQC_OK;
-        const rqc_err rc = exists(q, e, v->id, &there, err);
+        const rqc_err rc = rqci_sql_exists(q, e, v->id, &there, err);
         if (rc || there)
             return rc;
         for (size_t i = 0; i < len; i++) {
@@ -497,6 +521,7 @@ rqc_err rqci_sql_apply_rows(rqci_sql *q, const rqci_write *w, size_t n, int64_t 
     sqlite3_clear_bindings(*stmt);
     if (rc)
         return rc;
+    note_inserted(q, (size_t)(w - job->writes), rows);
     job->written += rows;
     *ret_done = rows;
     return RQC_OK;

@@ -125,9 +125,11 @@ static rqc_err apply_job(rqci_store *s, rqci_job *job, bool singly, uint64_t *he
     if (looked || found)
         return looked;
     uint64_t after;
-    rqc_err e = apply_writes(s, job, *head, now, singly, &open);
-    if (!e && open)
-        e = rqci_refs_check(&s->sql, job);
+    rqc_err e = rqci_sql_begin(&s->sql, job, &job->detail);
+    if (!e)
+        e = apply_writes(s, job, *head, now, singly, &open);
+    if (!e)
+        e = rqci_refs_check(&s->sql, job, open);
     if (!e)
         e = rqci_head_read(s->db, &s->head_stmt, s->facts.baseline, &after, &job->detail);
     if (e)

@@ -23,8 +23,9 @@ typedef struct own_write {
 typedef struct outcome {
     rqc_err err;
     uint64_t written, skipped, deleted, head;
-    uint64_t base; // head before it
-    bool clock;    // columns took the time of the trial
+    uint64_t base;     // head before it
+    bool clock;        // columns took the time of the trial
+    uint32_t inserted; // a bit for each write that made a row
 } outcome;
 
 // Long values point into this; built once.
@@ -294,7 +295,7 @@ static rqc_err try_update(const own_write *w, const rqc_value *row, uint32_t use
     return rc;
 }
 
-static rqc_err try_write(const own_write *w, outcome *o)
+static rqc_err try_write(const own_write *w, unsigned at, outcome *o)
 {
     rqc_value row[RQC_FIELD_MAX];
     uint32_t use = 0;
@@ -317,6 +318,7 @@ static rqc_err try_write(const own_write *w, outcome *o)
         return RQC_OK;
     }
     o->written++;
+    o->inserted |= (uint32_t)!is << at;
     if (w->kind == PATCH) {
         for (int i = 1; i < w->tab->n; i++)
             use |= (uint32_t)(row[i].type != RQC_ABSENT) << i;
@@ -357,11 +359,13 @@ static bool points_to_nothing(const own_write *w)
     return is;
 }
 
-static rqc_err judge_references(const own_write *writes, unsigned n)
+// All rows that were written where a reference was open, else those that are new.
+static rqc_err judge_references(const own_write *writes, unsigned n, bool open, uint32_t inserted)
 {
     bool bad = unresolved();
     for (unsigned i = 0; i < n && !bad; i++)
-        bad = writes[i].kind != DELETE && points_to_nothing(&writes[i]);
+        bad = (open ? writes[i].kind != DELETE : (inserted >> i & 1u) != 0) &&
+              points_to_nothing(&writes[i]);
     return bad ? RQC_CONSTRAINT : RQC_OK;
 }
 
@@ -375,11 +379,11 @@ static outcome trial(const own_write *writes, unsigned n, prop_state *expect)
     bool open = false;
     o.base = (uint64_t)oracle_number("SELECT coalesce(max(seq), 0) FROM change_log");
     for (unsigned i = 0; i < n && o.err == RQC_OK; i++) {
-        o.err = try_write(&writes[i], &o);
+        o.err = try_write(&writes[i], i, &o);
         open = open || unresolved();
     }
-    if (o.err == RQC_OK && open)
-        o.err = judge_references(writes, n);
+    if (o.err == RQC_OK)
+        o.err = judge_references(writes, n, open, o.inserted);
     if (o.err == RQC_OK)
         oracle_load(expect);
     if (sqlite3_exec(g.oracle, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)

@@ -257,6 +257,57 @@ static void test_references(void)
     rqci_store_close(s);
 }
 
+// Orphans wait: SQLite takes each parent that comes for one off its count of open references, and a
+// new row that points to nothing must not pass for that.
+static void test_orphans_wait(void)
+{
+    char path[FIX_PATH];
+    rqci_store *s = filled("wait.db", path);
+    rqc_value h[RQCI_FIELD_MAX], lost[RQCI_FIELD_MAX], k[RQCI_FIELD_MAX], bad[RQCI_FIELD_MAX],
+        again[RQCI_FIELD_MAX];
+    rqci_job j;
+    sqlite3 *db = fix_foreign(path);
+    for (unsigned n = 40; n < 44; n++)
+        fix_exec(db,
+                 "INSERT INTO http_header (id, http_id, header_key, header_value) VALUES"
+                 " (%s, %s, '', '')",
+                 fix_hex(fix_id(4, n)), fix_hex(H(n)));
+    fix_http_row(h, W(1), "");
+    fix_http_row(lost, W(77), "");
+    fix_header_row(k, H(42), "");
+    fix_header_row(bad, H(88), "");
+    for (int i = 0; i < RQCI_FIELD_MAX; i++)
+        again[i] = (rqc_value){.type = RQC_ABSENT};
+    again[RQCI_HTTP_HEADER_HEADER_VALUE] = rows_text("again");
+    is(fix_one(s, RQCI_WRITE_PUT, RQCI_HTTP, H(40), lost, &j), RQC_CONSTRAINT,
+       "a request that is waited for, and points to nothing itself");
+    ok(strstr(j.detail.text, "http.workspace_id"), "%s", j.detail.text);
+    rqci_write first[2] = {fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, H(40), h),
+                           fix_write_of(RQCI_WRITE_ADD, RQCI_HTTP_HEADER, fix_id(4, 50), bad)};
+    is(fix_run(s, first, 2, &j), RQC_CONSTRAINT, "a request that is waited for before such a row");
+    is(j.failed, 1u, "which is named");
+    rqci_write both[2] = {fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, H(41), h),
+                          fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, H(60), lost)};
+    is(fix_run(s, both, 2, &j), RQC_CONSTRAINT, "both in one statement");
+    is(j.failed, 1u, "the one of them");
+    rqci_write mixed[3] = {fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, H(41), h),
+                           fix_write_of(RQCI_WRITE_PATCH, RQCI_HTTP, H(1), h),
+                           fix_write_of(RQCI_WRITE_ADD, RQCI_HTTP_HEADER, fix_id(4, 51), bad)};
+    is(fix_run(s, mixed, 3, &j), RQC_CONSTRAINT, "and beside a change");
+    is(j.failed, 2u, "the last of three");
+    is(fix_int(db, "SELECT count(*) FROM http WHERE id IN (%s, %s, %s)", fix_hex(H(40)),
+               fix_hex(H(41)), fix_hex(H(60))),
+       0, "nothing of them was stored");
+    rqci_write well[3] = {fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP, H(42), h),
+                          fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP_HEADER, fix_id(4, 52), k),
+                          fix_write_of(RQCI_WRITE_PUT, RQCI_HTTP_HEADER, fix_id(4, 53), k)};
+    is(fix_run(s, well, 3, &j), RQC_OK, "one that is waited for, with more: %s", j.detail.text);
+    is(fix_one(s, RQCI_WRITE_PATCH, RQCI_HTTP_HEADER, fix_id(4, 43), again, &j), RQC_OK,
+       "an orphan that is there may be changed: %s", j.detail.text);
+    sqlite3_close(db);
+    rqci_store_close(s);
+}
+
 // ---- Forks and readers --------------------------------------------------------------------------
 
 static void test_fork(void)
@@ -414,6 +465,7 @@ int main(void)
     test_conditions();
     test_errors();
     test_references();
+    test_orphans_wait();
     test_fork();
     test_read_only();
     test_checkpoints();

@@ -353,9 +353,11 @@ static void absence(void)
     close_database();
     for (uint32_t n = 1 + below(3); n > 0; n--)
         foreign_transaction();
-    if (chance(30))
+    const bool lost = chance(30);
+    if (lost)
         lose_views();
     open_database();
+    g.horizon = lost ? stored_horizon() : g.horizon; // also where nobody wrote anything
     g.cover.reopened++;
 }
 
