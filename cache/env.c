@@ -181,6 +181,10 @@ static rqc_err open_env(rqci_env *e, const char *path, bool create, bool write, 
         size /= 2; // a limited address space: a smaller map grows by a new generation later
         rc = try_open(&e->env, path, flags, size);
     }
+    // LMDB takes a lock that failed for another process, and the zeros of a new lock file for
+    // damage.
+    if (create && rc == MDB_INVALID)
+        rc = EIO;
     if (rc != 0)
         return rqci_lmdb_err(rc, path, err);
     const rqc_err whole = write ? rqci_env_fill(e, err) : check_size(e, path, err);

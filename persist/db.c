@@ -49,8 +49,9 @@ rqc_err rqci_db_mode(sqlite3 *db, const char *wanted, char ret_mode[12], rqci_er
     const char *mode = NULL;
     e = rc == SQLITE_ROW ? rqci_db_text(st, 0, &mode, err) : rqci_sqlite_err(db, rc, sql, err);
     snprintf(ret_mode, 12, "%s", mode ? mode : "");
-    sqlite3_finalize(st);
-    return e;
+    // The row comes before the change is committed.
+    const int end = sqlite3_finalize(st);
+    return e ? e : rqci_sqlite_err(db, end, sql, err);
 }
 
 rqc_err rqci_db_wal(sqlite3 *db, char ret_before[12], rqci_errbuf *err)

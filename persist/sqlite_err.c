@@ -54,8 +54,9 @@ static rqc_err code_of(int rc, int system_errno)
     case SQLITE_FULL: return RQC_NO_SPACE;
     case SQLITE_NOMEM: return RQC_NO_MEMORY;
     case SQLITE_READONLY:
-        // The folder lets no -wal and no -shm be made.
-        if (rc == SQLITE_READONLY_DIRECTORY || rc == SQLITE_READONLY_CANTINIT)
+        // The folder lets no -wal and no -shm be made; the file was moved, or cannot be looked at.
+        if (rc == SQLITE_READONLY_DIRECTORY || rc == SQLITE_READONLY_CANTINIT ||
+            rc == SQLITE_READONLY_DBMOVED)
             return RQC_IO;
         return RQC_READ_ONLY;
     case SQLITE_PERM:

@@ -115,12 +115,16 @@ static house look_around(const world *w)
     return (house){descriptors(), maps(w), entries("/proc/self/task")};
 }
 
+// The story was not told before: what is done once in a process is done under the fault, and some
+// of it (nng's threads) stays.
+static bool cold;
+
 static bool tidy(const world *w, const house *before, check_text *why)
 {
-    if (!threads_ended(before->threads))
+    if (!cold && !threads_ended(before->threads))
         return check_no(why, "a thread runs on");
     house now = look_around(w);
-    now.fds = descriptors_left(before->fds);
+    now.fds = cold ? before->fds : descriptors_left(before->fds);
     if (now.fds != before->fds)
         return check_no(why, "%u descriptors are open, %u were", now.fds, before->fds);
     if (now.maps != before->maps)
@@ -414,7 +418,6 @@ static bool chosen(const char *story_name, const char *way, const char *mode, fa
     return fourth - given == full && strncmp(want, given, (size_t)full) == 0;
 }
 
-// Then the story is not told before: what is done once in a process is done under the fault.
 static bool place_named(void)
 {
     const char *given = getenv("RQC_FAULTS");
@@ -435,7 +438,14 @@ static void sweep_way(world *w, const story *s, const fault_way *way, bool lasti
         return;
     }
     check_text why = {""};
-    const bool good = one_case(w, s, way, lasting, at, &failed, &why);
+    cold = at.place != 0;
+    bool good = one_case(w, s, way, lasting, at, &failed, &why);
+    cold = false;
+    if (good && at.place) {
+        uint64_t again;
+        good = one_case(w, s, way, lasting, at, &again, &why);
+        failed += again;
+    }
     ok(good, "%s%s [%s]", label, failed > 0 ? why.text : "was not reached", faults_where());
     *sum += failed;
 }
