@@ -2,9 +2,10 @@
 // The engine joins the rooms: the store (truth), the view that follows it, and the sessions that
 // read the view.
 //
-//   rqc_commit ─► store (this thread, or the writer thread): rows ─► prepare(): view apply, unseen
-//   ─► COMMIT ─► committed(): shown ─► done ─► rqc_commit returns keeper thread, once a second:
-//   clears dead readers, retries a view that lags, compacts the log
+//   rqc_commit ─► store (this thread, or the writer thread) ─► rows ─► prepare(): next view, unseen
+//              ─► COMMIT ─► committed(): it is shown ─► done ─► rqc_commit returns
+//
+//   keeper thread, once a second: clears dead readers, retries a view that lags, compacts the log
 //
 // Locks, in the order in which they may be taken:
 //   (the store's own) → apply → lock

@@ -144,6 +144,8 @@ typedef struct rqci_wtxn {
     size_t days_cap, days_n;
     bool bulk;        // building: owners come before what they own, nothing can be there yet
     uint64_t arrived; // building: the newest arrival of what is put next
+    bool bounded;     // RQC_TOO_LARGE when `left` is not enough
+    uint64_t left;    // records, or KiB of them, that may still be touched
     rqci_buf chunk, rec, place, seat[2];
     rqci_errbuf *err;
 } rqci_wtxn;
@@ -230,11 +232,11 @@ void rqci_log_free(rqci_log_rows *l);
 rqc_err rqci_replay(rqci_wtxn *w, const rqci_source *src, const rqci_log_rows *log,
                     rqc_err (*tick)(void *ctx), void *ctx);
 
-// Builds a complete environment from an open source snapshot (rebuild.c).
 // A scan of the source by a thread of its own, which is joined before it returns; fn runs on the
 // caller's. The source must not be used by fn. Without a thread the caller does it all.
 rqc_err rqci_scan_ahead(const rqci_source *src, uint8_t entity,
                         rqc_err (*fn)(void *arg, rqc_record *r), void *arg, rqci_errbuf *err);
+// Builds a complete environment from an open source snapshot (rebuild.c).
 rqc_err rqci_build(rqci_env *e, const rqci_source *src, const rqci_source_state *state,
                    const rqci_view_options *opt, rqci_errbuf *err);
 

@@ -331,12 +331,26 @@ static rqc_err record_get(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], co
 static rqc_err reseat(rqci_wtxn *w, uint8_t owner_entity, const uint8_t owner[16], uint32_t from,
                       uint32_t to, uint64_t seq);
 
+// One position may touch any number of records: those that somebody who moves owns.
+static rqc_err spend(rqci_wtxn *w, const rqc_record *r)
+{
+    const uint64_t cost = 1 + rqci_rec_size(r) / 1024;
+    if (!w->bounded)
+        return RQC_OK;
+    if (cost > w->left)
+        return RQC_TOO_LARGE;
+    w->left -= cost;
+    return RQC_OK;
+}
+
 // One record of a private copy of a chunk.
 static rqc_err reseat_one(rqci_wtxn *w, rqc_record *r, const uint8_t owner[16], uint32_t from,
                           uint32_t to, uint64_t seq)
 {
     const uint8_t entity = rqci_rec_entity(r);
-    rqc_err rc = seq_del(w, from, rqci_rec_seq(r), entity, rqci_rec_id(r));
+    rqc_err rc = spend(w, r);
+    if (rc == RQC_OK)
+        rc = seq_del(w, from, rqci_rec_seq(r), entity, rqci_rec_id(r));
     if (rc == RQC_OK && from != to) {
         rc = tomb_put(w, from, seq, entity, rqci_rec_id(r), owner);
         if (rc == RQC_OK)
@@ -487,7 +501,10 @@ rqc_err rqci_put(rqci_wtxn *w, rqc_record *r, bool arrives)
     const uint64_t seq = rqci_rec_seq(r);
     place old = {0}, now;
     uint32_t from = 0, to;
-    rqc_err rc = w->bulk ? RQC_NOT_FOUND : place_get(w, entity, id, &old);
+    rqc_err rc = spend(w, r);
+    if (rc != RQC_OK)
+        return rc;
+    rc = w->bulk ? RQC_NOT_FOUND : place_get(w, entity, id, &old);
     const bool was = rc == RQC_OK;
     if (rc == RQC_NOT_FOUND)
         rc = RQC_OK;

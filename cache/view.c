@@ -383,6 +383,8 @@ static rqc_err replay(rqci_view *v, const rqci_source *src, const rqci_source_st
     rqc_err rc = rqci_log_load(&log, src, v->seq, state->head, BEHIND_MAX, err);
     if (rc == RQC_OK)
         rc = rqci_wtxn_begin(&v->w, v->env, err);
+    if (rc == RQC_OK && state->horizon > v->w.meta.horizon && v->w.bounded)
+        rc = RQC_TOO_LARGE; // there may be many tombstones to remove
     if (rc == RQC_OK && state->horizon > v->w.meta.horizon) {
         rc = rqci_prune_tombs(&v->w, v->w.meta.horizon, state->horizon);
         v->w.meta.horizon = state->horizon;
@@ -460,9 +462,12 @@ bool rqci_view_prepare(rqci_view *v, const rqci_source *src, rqci_source_state *
     rqci_source_state *s = ret_state;
     if (src->begin(src->ctx, s, NULL) != RQC_OK)
         return false;
+    v->w.bounded = true;
+    v->w.left = RQCI_PREPARE_MAX;
     const bool ready = !must_rebuild(v, s) && s->head > v->seq &&
                        s->head - v->seq <= RQCI_PREPARE_MAX && replay(v, src, s, NULL) == RQC_OK;
     src->end(src->ctx);
+    v->w.bounded = false;
     v->prepared = ready ? s->head : 0;
     return ready;
 }

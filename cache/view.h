@@ -52,11 +52,11 @@ rqc_err rqci_view_apply(rqci_view *v, const rqci_source *src, uint64_t *ret_seq,
 
 // The same in two steps, for a source that shows what is not durable yet: rqci_view_prepare applies
 // it without showing it, rqci_view_reveal shows it once it is durable, rqci_view_undo gives it up
-// when it was undone. False: nothing is prepared, for whatever reason (there is no view, it is more
-// than RQCI_PREPARE_MAX positions behind, …): rqci_view_apply does it afterwards, or says why not.
-// After a reveal that fails, too. Between the two steps nothing else may be called, and all on one
-// thread. *ret_state: what the source said.
-#define RQCI_PREPARE_MAX 4096u
+// when it was undone. False: nothing is prepared, for whatever reason (there is no view, it would
+// take long, …): rqci_view_apply does it afterwards, or says why not. After a reveal that fails,
+// too. Between the two steps nothing else may be called, and all on one thread. *ret_state: what
+// the source said.
+#define RQCI_PREPARE_MAX 256u // positions, and records, or KiB of them: a millisecond or two
 bool rqci_view_prepare(rqci_view *v, const rqci_source *src, rqci_source_state *ret_state);
 rqc_err rqci_view_reveal(rqci_view *v, uint64_t *ret_seq, rqci_errbuf *err);
 void rqci_view_undo(rqci_view *v);

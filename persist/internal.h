@@ -279,6 +279,7 @@ typedef struct rqci_reader {
     bool inside; // between begin and end
     bool within; // the writer's transaction, which is open and whose head is `within_head`
     uint64_t within_head;
+    uint64_t within_unmirrored; // rows of it that cannot be mirrored
     sqlite3_stmt *row[RQCI_ENTITY_MAX + 1], *scan[RQCI_ENTITY_MAX + 1];
     sqlite3_stmt *begin, *rollback, *version, *facts, *head, *changes;
     rqci_buf buf;
@@ -321,8 +322,9 @@ struct rqci_store {
     sqlite3_stmt *version, *data_version, *nonce, *head_stmt, *facts_stmt;
     sqlite3_stmt *key_find, *key_add;
     int64_t seen_data_version;
-    bool unsynced;    // others committed since the last sync of both files
-    bool wal_foreign; // and since our last commit: wal_frames is not all
+    int64_t foreign_ms; // when others were last seen to have committed; 0: never
+    bool unsynced;      // others committed since the last sync of both files
+    bool wal_foreign;   // and since our last commit: wal_frames is not all
     int side_fd;
     rqci_side side;   // as last written
     rqci_facts facts; // as committed; others read it under `mu`

@@ -107,6 +107,15 @@ static bool column_value(sqlite3_stmt *st, int column, const rqci_field *f, rqc_
     }
 }
 
+// What is within a transaction counts when that is durable.
+static void count_unmirrored(rqci_reader *r)
+{
+    if (r->within)
+        r->within_unmirrored++;
+    else
+        atomic_fetch_add(&r->store->unmirrored, 1);
+}
+
 // Appends the record of the row that st stands on. RQC_NOT_FOUND when it cannot be mirrored.
 static rqc_err pack_row(rqci_reader *r, const rqci_entity *e, sqlite3_stmt *st, uint64_t seq,
                         rqci_buf *out, rqci_errbuf *err)
@@ -123,7 +132,7 @@ static rqc_err pack_row(rqci_reader *r, const rqci_entity *e, sqlite3_stmt *st, 
     const rqc_err rc =
         row[0].type == RQC_ID ? rqci_rec_pack(e, row, seq, 0, out, &detail) : RQC_INVALID;
     if (rc == RQC_INVALID) {
-        atomic_fetch_add(&r->store->unmirrored, 1);
+        count_unmirrored(r);
         return RQC_NOT_FOUND;
     }
     return rc ? rqci_fail(err, rc, "%s: %s", e->table, detail.text) : RQC_OK;
@@ -249,7 +258,7 @@ static bool change_of(rqci_reader *r, sqlite3_stmt *st, rqci_change *c)
     if (entity < 1 || entity > RQCI_ENTITY_MAX)
         return false;
     if (sqlite3_column_type(st, 3) != SQLITE_BLOB || sqlite3_column_bytes(st, 3) != 16) {
-        atomic_fetch_add(&r->store->unmirrored, 1);
+        count_unmirrored(r);
         return false;
     }
     c->seq = (uint64_t)sqlite3_column_int64(st, 0);

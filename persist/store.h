@@ -76,9 +76,10 @@ typedef struct rqci_store_options {
     // rqci_store_sync. Returns RQC_OK when the view shows `head`. `source` is for the time of the
     // call: it reads on the connection that wrote, which has the pages at hand.
     // prepare() is called before that, inside the transaction, with a source of what will be
-    // durable if the COMMIT succeeds: nothing of it may be shown. It must not wait, since other
-    // programs wait for the end of the transaction. When it returns true the next call, on the same
-    // thread, is committed() with `prepared`, or undone(). NULL, both: nothing is prepared.
+    // durable if the COMMIT succeeds: nothing of it may be shown. It must not wait, nor take long,
+    // since other programs wait for the end of the transaction; it is not called within ten seconds
+    // of a commit of theirs. When it returns true the next call, on the same thread, is committed()
+    // with `prepared`, or undone(). NULL, both: nothing is prepared.
     bool (*prepare)(void *ctx, const rqci_source *source);
     void (*undone)(void *ctx);
     rqc_err (*committed)(void *ctx, uint64_t head, const rqci_source *source, bool prepared);

@@ -11,8 +11,9 @@
 #include <time.h>
 
 #define GROUP_WRITES \
-    50000u           // more than this do not go into one transaction, unless one job alone has more
-#define IDLE_MS 1000 // without work for so long: empty the -wal
+    50000u // more than this do not go into one transaction, unless one job alone has more
+#define IDLE_MS  1000  // without work for so long: empty the -wal
+#define ALONE_MS 10000 // without a commit of others for so long: nobody waits for us
 
 typedef enum outcome {
     DONE,
@@ -45,6 +46,13 @@ void rqci_store_rollback(rqci_store *s)
     sqlite3_reset(s->rollback);
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 bool rqci_foreign_commits(rqci_store *s)
 {
     int64_t v;
@@ -52,6 +60,8 @@ bool rqci_foreign_commits(rqci_store *s)
         return s->unsynced = s->wal_foreign = true;
     const bool changed = v != s->seen_data_version;
     s->seen_data_version = v;
+    if (changed)
+        s->foreign_ms = now_ms();
     s->unsynced = s->unsynced || changed;
     s->wal_foreign = s->wal_foreign || changed;
     return changed;
@@ -189,14 +199,16 @@ static void fail_all(rqci_job *first, rqc_err code, const rqci_errbuf *detail)
         fail_job(j, code, detail);
 }
 
-// The view may do its part of the work before the wait for the disk.
+// The view may do its part of the work before the wait for the disk; not while others write, who
+// find the database free for the shorter the more is done in here.
 static bool view_prepares(rqci_store *s, uint64_t head)
 {
-    if (!s->prepare)
+    if (!s->prepare || (s->foreign_ms != 0 && now_ms() - s->foreign_ms < ALONE_MS))
         return false;
     const rqci_source source = rqci_reader_source(&s->after);
     s->after.within = true;
     s->after.within_head = head;
+    s->after.within_unmirrored = 0;
     const bool prepared = s->prepare(s->ctx, &source);
     s->after.within = false;
     return prepared;
@@ -210,6 +222,8 @@ static rqc_err commit_group(rqci_store *s, commit_set *g, rqci_errbuf *err)
     if (e && g->prepared)
         s->undone(s->ctx);
     g->prepared = g->prepared && !e;
+    if (g->prepared)
+        atomic_fetch_add(&s->unmirrored, s->after.within_unmirrored);
     return e;
 }
 
@@ -250,7 +264,9 @@ static outcome try_group(rqci_store *s, commit_set *g)
     g->prepared = g->prepare && view_prepares(s, head);
     if (g->prepare && sqlite3_get_autocommit(s->db)) {
         // A read that fails (memory, I/O) may end the transaction, which must not be lost for that.
-        g->prepare = false;
+        if (g->prepared)
+            s->undone(s->ctx);
+        g->prepare = g->prepared = false;
         return try_group(s, g);
     }
     e = commit_group(s, g, &err);

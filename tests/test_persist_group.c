@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Many writes at once: eight threads, the order in which jobs are done and told, and groups in
 // which some fail and their neighbours do not.
+#include "persist/internal.h"
 #include "tests/store_filled.h"
 
 // ---- Threads ------------------------------------------------------------------------------------
@@ -77,6 +78,61 @@ static void test_threads(void)
     is(fix_text(db, "PRAGMA integrity_check"), "ok", "the database is sound");
     sqlite3_close(db);
     rqci_store_close(s);
+}
+
+// ---- A transaction that ends too early ----
+
+static struct {
+    rqci_store *store;
+    int calls, undone, prepared;
+} early;
+
+static bool ends_it(void *ctx, const rqci_source *source)
+{
+    (void)ctx;
+    (void)source;
+    early.calls++;
+    fix_exec(early.store->db, "ROLLBACK");
+    return true;
+}
+
+static void undone(void *ctx)
+{
+    (void)ctx;
+    early.undone++;
+}
+
+static rqc_err after_it(void *ctx, uint64_t head, const rqci_source *source, bool prepared)
+{
+    (void)ctx;
+    (void)head;
+    (void)source;
+    early.prepared += prepared;
+    return RQC_OK;
+}
+
+// Whatever ended it while the view's next state was made: the job is done again, without that.
+static void test_ends_early(void)
+{
+    char path[FIX_PATH];
+    rqci_store_close(filled("early.db", path));
+    rqci_store_options opt = fix_options();
+    rqc_value w[RQCI_FIELD_MAX];
+    rqci_job j;
+    opt.prepare = ends_it;
+    opt.undone = undone;
+    opt.committed = after_it;
+    early.store = fix_open_with(path, &opt);
+    fix_start(early.store);
+    fix_workspace_row(w, "early");
+    is(fix_one(early.store, RQCI_WRITE_PUT, RQCI_WORKSPACES, W(98), w, &j), RQC_OK,
+       "a transaction that ends before its commit is made again: %s", j.detail.text);
+    ok(early.calls == 1 && early.undone == 1 && early.prepared == 0,
+       "and what was prepared is given up, once");
+    sqlite3 *db = fix_foreign(path);
+    is(fix_int(db, "SELECT count(*) FROM workspaces WHERE name = 'early'"), 1, "it is there");
+    sqlite3_close(db);
+    rqci_store_close(early.store);
 }
 
 // ---- Order, callbacks, closing ------------------------------------------------------------------
@@ -248,6 +304,7 @@ int main(void)
     fix_begin();
     test_threads();
     test_callbacks();
+    test_ends_early();
     test_mixed_group();
     test_references_group();
     return tap_done();

@@ -129,6 +129,35 @@ static void test_view_in_use(void)
     sqlite3_close(foreign);
 }
 
+// While others write, too, they must find the database free.
+static void test_others_write(void)
+{
+    rqc_result r = {.visible = 0};
+    sqlite3 *foreign;
+    if (sqlite3_open(sdb_path, &foreign) != SQLITE_OK ||
+        sqlite3_exec(foreign, "UPDATE http SET name = 'again'", NULL, NULL, NULL) != SQLITE_OK)
+        bail("no foreign commit");
+    is(rqc_sync(at.db, NULL), RQC_OK, "others wrote");
+    ok(commit_at(6, 0, &r) == RQC_OK && at.calls == 1 && at.prepared == 0,
+       "then nothing is made before the commit");
+    ok(at.seen == 0 && r.visible && there(at.own, 6), "and all is seen after it");
+    at.db->store->foreign_ms -= 20000; // nobody else is at the store
+    ok(commit_at(7, 0, &r) == RQC_OK && at.prepared == 1, "but a while later it is");
+    sqlite3_close(foreign);
+}
+
+static rqc_err commit_looked_at(rqc_txn *t, uint64_t request, rqc_result *ret_result)
+{
+    static rqc_position before;
+    before = rqc_position_now(at.db);
+    at.calls = at.prepared = at.seen = 0;
+    at.request = request;
+    sqlite3_commit_hook(at.db->store->db, at_commit, &before);
+    const rqc_err rc = rqc_commit(t, ret_result);
+    sqlite3_commit_hook(at.db->store->db, NULL, NULL);
+    return rc;
+}
+
 // More than is made before the commit is made afterwards.
 static void test_large(void)
 {
@@ -140,16 +169,61 @@ static void test_large(void)
         if (sdb_put_http(t, id, "many", 1) != RQC_OK)
             bail("%s", rqc_txn_error(t));
     }
-    static rqc_position before;
-    before = rqc_position_now(at.db);
-    at.calls = at.prepared = at.seen = 0;
-    at.request = 100;
-    sqlite3_commit_hook(at.db->store->db, at_commit, &before);
-    is(rqc_commit(t, &r), RQC_OK, "a large transaction");
-    sqlite3_commit_hook(at.db->store->db, NULL, NULL);
+    is(commit_looked_at(t, 100, &r), RQC_OK, "a large transaction");
     rqc_txn_free(t);
     ok(at.calls == 1 && at.prepared == 0 && at.seen == 0, "is not made before its commit");
     ok(r.visible && there(at.own, 100 + RQCI_PREPARE_MAX), "and is seen after it");
+}
+
+static void put_headers(uint64_t first, uint64_t n)
+{
+    rqc_txn *t = sdb_txn(at.db);
+    uint8_t http[16], id[16];
+    sdb_id(http, 9, 100);
+    for (uint64_t i = first; i < first + n; i++) {
+        sdb_id(id, 4, i);
+        if (sdb_put_header(t, id, http, "value") != RQC_OK)
+            bail("%s", rqc_txn_error(t));
+    }
+    if (rqc_commit(t, NULL) != RQC_OK)
+        bail("%s", rqc_txn_error(t));
+    rqc_txn_free(t);
+}
+
+static rqc_err move_request(const uint8_t workspace[16], rqc_result *ret_result)
+{
+    rqc_value row[RQC_HTTP_NFIELDS] = {{0}};
+    uint8_t http[16];
+    rqc_txn *t = sdb_txn(at.db);
+    sdb_id(http, 9, 100);
+    row[RQC_HTTP_WORKSPACE_ID] = rqc_id(workspace);
+    if (rqc_patch(t, RQC_HTTP, http, row, 0) != RQC_OK)
+        bail("%s", rqc_txn_error(t));
+    const rqc_err rc = commit_looked_at(t, 0, ret_result);
+    rqc_txn_free(t);
+    return rc;
+}
+
+// One position may touch many records: what a request owns moves with it.
+static void test_heavy(void)
+{
+    static const uint8_t other[16] = {7};
+    rqc_result r = {.visible = 0};
+    rqc_value row[RQC_WORKSPACES_NFIELDS] = {{0}};
+    rqc_txn *t = sdb_txn(at.db);
+    row[RQC_WORKSPACES_NAME] = rqc_text("other");
+    if (rqc_put(t, RQC_WORKSPACES, other, row) != RQC_OK || rqc_commit(t, NULL) != RQC_OK)
+        bail("no workspace");
+    rqc_txn_free(t);
+    put_headers(0, RQCI_PREPARE_MAX / 2);
+    ok(move_request(other, &r) == RQC_OK && at.prepared == 1, "a request that owns some moves");
+    put_headers(RQCI_PREPARE_MAX / 2, RQCI_PREPARE_MAX / 2);
+    ok(move_request(sdb_workspace, &r) == RQC_OK && at.prepared == 0,
+       "with more of them it is not made before the commit");
+    ok(r.visible && at.seen == 0, "and is seen after it");
+    rqc_verified v = {.records = 0};
+    ok(rqc_verify(at.db, 0, NULL, NULL, &v, NULL) == RQC_OK && v.differences == 0,
+       "as SQLite has it");
 }
 
 int main(void)
@@ -166,7 +240,9 @@ int main(void)
     test_unseen_until_durable();
     test_undone();
     test_view_in_use();
+    test_others_write();
     test_large();
+    test_heavy();
     rqc_read_free(at.own);
     rqc_read_free(at.other);
     rqc_close(at.attached);
