@@ -59,6 +59,7 @@ typedef struct story {
     bool (*after)(world *w, bool told, check_text *why); // what only this one knows; NULL: nothing
     uint64_t few;          // so few events of a kind are all tried; 0: as few as in any story
     void (*end)(world *w); // gives up what it has beside the database; NULL: nothing
+    uint32_t also;         // bits: rqc_err codes that are a clear answer here, whatever failed
 } story;
 
 static void world_restore(world *w, world_start start);

@@ -173,11 +173,12 @@ static bool follows(world *w, check_text *why)
     return check_no(why, "sync does not recover: %s: %.120s", rqc_err_text(rc), err.text);
 }
 
-static bool clear_answer(const world *w, const fault_way *way, check_text *why)
+static bool clear_answer(const world *w, const story *s, const fault_way *way, check_text *why)
 {
     if (!*w->text)
         return check_no(why, "%s failed without a word: %s", w->what, rqc_err_text(w->code));
-    if (w->code < RQC_NOT_FOUND || w->code > RQC_INTERNAL || !(way->answers >> w->code & 1u))
+    if (w->code < RQC_NOT_FOUND || w->code > RQC_INTERNAL ||
+        !((way->answers | s->also) >> w->code & 1u))
         return check_no(why, "%s: the answer is: %s: %.100s", w->what, rqc_err_text(w->code),
                         w->text);
     return true;
@@ -248,7 +249,7 @@ static bool one_case(world *w, const story *s, const fault_way *way, bool lastin
     *ret_failed = faults_disarm();
     if (getenv("RQC_FAULTS_SHOW") && *ret_failed > 0)
         tap_note("%s%s: %s: %s", label, rc ? w->what : "told", rqc_err_text(rc), rc ? w->text : "");
-    bool good = rc == RQC_OK || clear_answer(w, way, why);
+    bool good = rc == RQC_OK || clear_answer(w, s, way, why);
     if (!goes_on(w, s, rc == RQC_OK, good ? why : &(check_text){""}))
         good = false;
     if (s->end)
