@@ -128,7 +128,8 @@ static void test_no_memory(void)
     is(failed, NO_MEMORY, "memory runs out where the handshake begins");
     is(told, NO_MEMORY, "each client is told that");
     is(left, NO_MEMORY, "and has no connection");
-    is(open_descriptors(), fds, "nor a descriptor");
+    // One of a visit before may end meanwhile.
+    ok(open_descriptors() <= fds, "nor a descriptor");
     ok(comes_in(), "the next one is taken in");
     is(rqci_net_counts_of(house.net).reopened, before, "by the listener that there was");
 }
