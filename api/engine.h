@@ -17,7 +17,9 @@
 
 #include "api/reqcast.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "cache/view.h"
 #include "persist/store.h"
 #include "replicate/sp.h"
@@ -151,13 +153,6 @@ extern _Atomic unsigned rqci_fork_count; // how often this process and its paren
 static inline bool rqci_forked(const rqc_db *db)
 {
     return atomic_load_explicit(&rqci_fork_count, memory_order_relaxed) != db->forks;
-}
-
-static inline int64_t rqci_now_ms(void) // monotonic, coarse
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 // txn.c: which write the last failed commit was refused for, counted from 0 in the order of the

@@ -2,7 +2,6 @@
 // Asynchronous commits of an attached handle, on their way to the sidecar.
 #include "api/engine.h"
 
-#include <signal.h>
 #include <string.h>
 
 // Takes the oldest one; NULL: there is none, and none will come.
@@ -50,13 +49,9 @@ static void *run_all(void *arg)
 static rqc_err start(rqc_db *db, rqci_errbuf *err)
 {
     rqci_errands *q = &db->errands;
-    sigset_t all, old;
     if (q->runs)
         return RQC_OK;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    const int rc = pthread_create(&q->thread, NULL, run_all, db);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    const int rc = rqci_thread_start(&q->thread, run_all, db);
     q->runs = rc == 0;
     return q->runs ? RQC_OK
                    : rqci_fail(err, RQC_NO_MEMORY, "no thread to commit with: %s", strerror(rc));

@@ -2,7 +2,6 @@
 // What happens by itself: the view follows commits, and once a second the house is kept.
 #include "api/engine.h"
 
-#include <signal.h>
 #include <string.h>
 #include <time.h>
 
@@ -202,12 +201,7 @@ rqc_err rqci_keeper_start(rqc_db *db, rqci_errbuf *err)
     if (got != RQC_OK)
         return got;
     db->retain = s.retain;
-    // The application's signals are for its own threads.
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    const int rc = pthread_create(&db->keeper, NULL, keep_house, db);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    const int rc = rqci_thread_start(&db->keeper, keep_house, db);
     if (rc != 0)
         return rqci_fail(err, RQC_NO_MEMORY, "no thread for housekeeping: %s", strerror(rc));
     db->keeper_runs = true;

@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -109,11 +108,7 @@ static rqc_err start_thread(rqc_sub *s, rqci_errbuf *err)
     s->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->stop < 0)
         return rqci_fail(err, RQC_IO, "no descriptor for a subscriber: %s", strerror(errno));
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    const int rc = pthread_create(&s->thread, NULL, follow, s);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    const int rc = rqci_thread_start(&s->thread, follow, s);
     if (rc != 0)
         return rqci_fail(err, RQC_NO_MEMORY, "no thread for a subscriber: %s", strerror(rc));
     s->runs = true;

@@ -4,7 +4,6 @@
 #include "api/engine.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -168,14 +167,10 @@ static void *watch(void *arg)
 static rqc_err start(rqc_db *db, rqci_errbuf *err)
 {
     rqci_watching *g = &db->watching;
-    sigset_t all, old;
     if (g->runs)
         return RQC_OK;
     rqci_mirror_shown(shown_by(db), &g->seen);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    const int rc = pthread_create(&g->thread, NULL, watch, db);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    const int rc = rqci_thread_start(&g->thread, watch, db);
     g->runs = rc == 0;
     return g->runs ? RQC_OK
                    : rqci_fail(err, RQC_NO_MEMORY, "no thread to watch with: %s", strerror(rc));

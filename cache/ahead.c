@@ -2,10 +2,8 @@
 // A scan of the truth by a thread of its own, some batches ahead of whoever puts the records into
 // the view: reading and packing rows takes about as long as that.
 #include "base/buf.h"
+#include "base/thread.h"
 #include "cache/internal.h"
-
-#include <pthread.h>
-#include <signal.h>
 
 #define BATCHES     4u
 #define BATCH_BYTES (128u << 10) // or one record that is larger
@@ -99,17 +97,6 @@ static rqc_err take_all(ahead *a, rqc_err (*fn)(void *arg, rqc_record *r), void 
     return rc;
 }
 
-static bool start(ahead *a, pthread_t *ret_thread)
-{
-    // The application's signals are for its own threads.
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    const int rc = pthread_create(ret_thread, NULL, scan_all, a);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return rc == 0;
-}
-
 rqc_err rqci_scan_ahead(const rqci_source *src, uint8_t entity,
                         rqc_err (*fn)(void *arg, rqc_record *r), void *arg, rqci_errbuf *err)
 {
@@ -121,7 +108,7 @@ rqc_err rqci_scan_ahead(const rqci_source *src, uint8_t entity,
     // The thread uses what stands here.
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     rqc_err rc;
-    if (start(&a, &thread)) {
+    if (rqci_thread_start(&thread, scan_all, &a) == 0) {
         rc = take_all(&a, fn, arg);
         pthread_join(thread, NULL);
         if (rc == RQC_OK && a.result != RQC_OK) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The reader's side: sessions that find the current generation by themselves.
+#include "base/clock.h"
 #include "cache/internal.h"
 
 #include <errno.h>
@@ -8,17 +9,9 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #define LOOK_EVERY_MS 1000
 #define MOVE_TRIES    8
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static rqc_err control_stat(const char *dir, struct stat *ret_st, rqci_errbuf *err)
 {
@@ -63,7 +56,7 @@ rqc_err rqci_mirror_open(const char *dir, const rqci_log *log, rqci_mirror **ret
     m->dev = st.st_dev;
     m->ino = st.st_ino;
     atomic_store(&m->control, c);
-    atomic_store(&m->next_look_ms, now_ms() + LOOK_EVERY_MS);
+    atomic_store(&m->next_look_ms, rqci_now_ms() + LOOK_EVERY_MS);
     *ret_mirror = m;
     return RQC_OK;
 }
@@ -104,13 +97,13 @@ static void look_again(rqci_mirror *m)
     pthread_mutex_lock(&m->lock);
     if (control_stat(m->dir, &st, NULL) == RQC_OK && (st.st_dev != m->dev || st.st_ino != m->ino))
         replace_control(m, &st);
-    atomic_store(&m->next_look_ms, now_ms() + LOOK_EVERY_MS);
+    atomic_store(&m->next_look_ms, rqci_now_ms() + LOOK_EVERY_MS);
     pthread_mutex_unlock(&m->lock);
 }
 
 void rqci_mirror_shown(rqci_mirror *m, rqci_shown *ret_shown)
 {
-    if (now_ms() >= atomic_load_explicit(&m->next_look_ms, memory_order_relaxed))
+    if (rqci_now_ms() >= atomic_load_explicit(&m->next_look_ms, memory_order_relaxed))
         look_again(m);
     const rqci_control *c = atomic_load_explicit(&m->control, memory_order_acquire);
     rqci_control_look(c, ret_shown);

@@ -7,23 +7,16 @@
 // it: a commit that writes over old frames waits half as long for the disk as one that makes the
 // file longer (265 us instead of 475 for 13 frames on ext4), because the file system has nothing to
 // note.
+#include "base/clock.h"
 #include "persist/internal.h"
 
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <time.h>
 
 #define WAL_LIMIT (UINT64_C(16) << 20)
 #define WAL_MORE  (UINT64_C(4) << 20) // a transaction may end so far behind it
 #define RETRY_MS  5000                // after a reader was in the way
 #define WAIT_MS   100                 // how long writers wait for such a reader
-
-static uint64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static uint64_t free_bytes(const rqci_store *s)
 {
@@ -116,7 +109,7 @@ bool rqci_checkpoint(rqci_store *s, bool keep)
     }
     const bool again = s->ckpt_from > 0;
     s->ckpt_from = wal_bytes(s);
-    s->ckpt_at_ms = now_ms();
+    s->ckpt_at_ms = (uint64_t)rqci_now_ms();
     if ((rc & 0xff) != SQLITE_BUSY) {
         rqci_errbuf err = {{0}};
         (void)rqci_sqlite_err(s->db, rc, "checkpoint", &err);
@@ -138,5 +131,5 @@ bool rqci_checkpoint_due(const rqci_store *s)
     const uint64_t bytes = wal_bytes(s);
     return bytes > 0 && bytes >= limit(s) &&
            (s->ckpt_from == 0 || bytes >= s->ckpt_from + WAL_LIMIT ||
-            now_ms() >= s->ckpt_at_ms + RETRY_MS);
+            (uint64_t)rqci_now_ms() >= s->ckpt_at_ms + RETRY_MS);
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Opening, closing, and what needs neither the writer nor the source.
+#include "base/thread.h"
 #include "persist/internal.h"
 
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,16 +184,11 @@ rqc_err rqci_store_start(rqci_store *s, rqci_errbuf *err)
 {
     if (s->read_only)
         return rqci_fail(err, RQC_READ_ONLY, "%s was opened read-only", s->path);
-    // The application's signals are for its own threads.
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
     pthread_mutex_lock(&s->mu);
     const int rc =
-        s->started || s->closing ? EINVAL : pthread_create(&s->thread, NULL, rqci_writer_main, s);
+        s->started || s->closing ? EINVAL : rqci_thread_start(&s->thread, rqci_writer_main, s);
     s->started = s->started || rc == 0;
     pthread_mutex_unlock(&s->mu);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     return rc == 0 ? RQC_OK
                    : rqci_fail(err, rc == EAGAIN ? RQC_NO_MEMORY : RQC_INTERNAL,
                                "writer thread: %s", strerror(rc));

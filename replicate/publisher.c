@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "replicate/publisher_parts.h"
 
+#include "base/clock.h"
 #include "base/id.h"
 
 #include <errno.h>
@@ -18,13 +19,6 @@
 #define LIGHT_TOPICS  4u
 #define LIGHT_PEERS   4u
 #define LIGHT_CHANGES 64u
-
-int64_t rqci_publisher_now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 // ---- Frames -------------------------------------------------------------------------------------
 
@@ -208,7 +202,7 @@ static bool round_of(rqci_publisher *p, bool tick, uint64_t most)
     p->stats.topics = p->ntopics;
     p->stats.seq = p->topics[0]->seq;
     if (tick)
-        rqci_topics_close_idle(p, rqci_publisher_now_ms());
+        rqci_topics_close_idle(p, rqci_exact_ms());
     return true;
 }
 
@@ -242,16 +236,16 @@ void rqci_publisher_moved(rqci_publisher *p)
 static void *publish_all(void *arg)
 {
     rqci_publisher *p = arg;
-    int64_t next = rqci_publisher_now_ms() + BOOKMARK_MS;
+    int64_t next = rqci_exact_ms() + BOOKMARK_MS;
     while (!atomic_load(&p->stop)) {
         struct pollfd fd = {.fd = p->event, .events = POLLIN};
-        int64_t wait = next - rqci_publisher_now_ms();
+        int64_t wait = next - rqci_exact_ms();
         wait = wait < 0 ? 0 : wait;
         if (poll(&fd, 1, (int)wait) > 0) {
             eventfd_t n;
             (void)eventfd_read(p->event, &n);
         }
-        const int64_t now = rqci_publisher_now_ms();
+        const int64_t now = rqci_exact_ms();
         const bool tick = now >= next;
         if (tick)
             next = now + BOOKMARK_MS;

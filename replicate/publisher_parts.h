@@ -41,7 +41,6 @@ struct rqci_publisher {
     rqci_publisher_stats stats;
 };
 
-int64_t rqci_publisher_now_ms(void);
 rqc_err rqci_topic_open(rqci_publisher *p, const uint8_t *id, rqci_topic **ret_topic,
                         rqci_errbuf *err);
 void rqci_topic_close(rqci_topic *t); // NULL-safe

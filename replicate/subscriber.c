@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "replicate/subscriber_parts.h"
 
+#include "base/clock.h"
 #include "base/id.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CONNECT_MS 2000
@@ -21,13 +21,6 @@
 #define RETRY_MOST 6 // doublings
 #define PAGE_LIMIT 16384u
 #define PAGE_BYTES (1u << 20)
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 // ---- Its parts ----------------------------------------------------------------------------------
 
@@ -53,7 +46,7 @@ rqci_sub_turn rqci_sub_fail(rqci_sub *s, rqc_err code, rqci_sub_event *ev)
     const int64_t pause = (int64_t)RETRY_MS << doubled;
     s->attempts++;
     s->phase = RQCI_PHASE_WAIT;
-    s->until_ms = now_ms() + pause / 2 + (int64_t)((s->random >> 33) % (uint64_t)pause);
+    s->until_ms = rqci_exact_ms() + pause / 2 + (int64_t)((s->random >> 33) % (uint64_t)pause);
     s->tell_live = true;
     if (s->told_down)
         return RQCI_TURN_ON;
@@ -72,14 +65,14 @@ void rqci_sub_catch_up(rqci_sub *s)
 {
     s->phase = RQCI_PHASE_CATCHUP;
     s->asked = false;
-    s->until_ms = now_ms() + ANSWER_MS;
+    s->until_ms = rqci_exact_ms() + ANSWER_MS;
 }
 
 void rqci_sub_live(rqci_sub *s)
 {
     s->phase = RQCI_PHASE_LIVE;
     s->walking = false;
-    s->until_ms = now_ms() + STALE_MS;
+    s->until_ms = rqci_exact_ms() + STALE_MS;
     s->attempts = 0;
 }
 
@@ -160,11 +153,11 @@ static rqc_err ask_to_catch_up(rqci_sub *s)
 
 static rqci_sub_turn wait_phase(rqci_sub *s, rqci_sub_event *ev)
 {
-    if (now_ms() < s->until_ms)
+    if (rqci_exact_ms() < s->until_ms)
         return RQCI_TURN_IDLE;
     s->err.text[0] = 0;
     s->phase = RQCI_PHASE_HELLO;
-    s->until_ms = now_ms() + CONNECT_MS;
+    s->until_ms = rqci_exact_ms() + CONNECT_MS;
     rqc_err rc = rqci_sp_open(&s->ask, &s->addr, RQCI_SP_REQ, RQCI_MSG_MAX, &s->err);
     if (rc == RQC_OK)
         rc = say_hello(s, RQCI_HELLO_STREAM);
@@ -196,7 +189,7 @@ static rqci_sub_turn hello_phase(rqci_sub *s, rqci_sub_event *ev)
     rqci_hello_answer a;
     rqci_sp_addr addr;
     rqc_err rc = answer(s, &m);
-    if (rc == RQC_TIMEOUT && now_ms() < s->until_ms)
+    if (rc == RQC_TIMEOUT && rqci_exact_ms() < s->until_ms)
         return RQCI_TURN_IDLE;
     if (rc == RQC_OK)
         rc = rqci_hello_answer_decode(&m, &a, &s->err);
@@ -214,7 +207,7 @@ static rqci_sub_turn hello_phase(rqci_sub *s, rqci_sub_event *ev)
     s->phase = RQCI_PHASE_ATTACH;
     s->nudge_ms = 0;
     s->first = true;
-    s->until_ms = now_ms() + CONNECT_MS;
+    s->until_ms = rqci_exact_ms() + CONNECT_MS;
     return RQCI_TURN_ON;
 }
 
@@ -232,16 +225,16 @@ static rqci_sub_turn attach_phase(rqci_sub *s, rqci_sub_event *ev)
         s->stats.connects++;
         return rqci_sub_frame(s, p, n, ev);
     }
-    if (rc == RQC_TIMEOUT && s->stream.ready && now_ms() >= s->nudge_ms) {
+    if (rc == RQC_TIMEOUT && s->stream.ready && rqci_exact_ms() >= s->nudge_ms) {
         rc = say_hello(s, RQCI_HELLO_NUDGE);
-        s->nudge_ms = now_ms() + NUDGE_MS;
+        s->nudge_ms = rqci_exact_ms() + NUDGE_MS;
         rc = rc == RQC_OK ? RQC_TIMEOUT : rc;
     }
     if (rc == RQC_TIMEOUT)
         rc = answer(s, &m);
     if (rc == RQC_OK)
         return RQCI_TURN_ON;
-    if (rc == RQC_TIMEOUT && now_ms() < s->until_ms)
+    if (rc == RQC_TIMEOUT && rqci_exact_ms() < s->until_ms)
         return RQCI_TURN_IDLE;
     return rqci_sub_fail(s, rc, ev);
 }
@@ -256,14 +249,14 @@ static rqci_sub_turn catchup_phase(rqci_sub *s, rqci_sub_event *ev)
         s->err.text[0] = 0;
         rc = ask_to_catch_up(s);
         s->asked = true;
-        s->until_ms = now_ms() + ANSWER_MS;
+        s->until_ms = rqci_exact_ms() + ANSWER_MS;
     }
     if (rc == RQC_OK)
         rc = answer(s, &m);
     if (rc == RQC_OK)
         return s->mend == RQCI_MEND_DIGESTS ? rqci_sub_mend_answer(s, &m, ev)
                                             : rqci_sub_page(s, &m, ev);
-    if (rc == RQC_TIMEOUT && now_ms() < s->until_ms)
+    if (rc == RQC_TIMEOUT && rqci_exact_ms() < s->until_ms)
         return RQCI_TURN_IDLE;
     s->stats.bad += rc == RQC_CORRUPT;
     return rqci_sub_fail(s, rc, ev);
@@ -285,7 +278,7 @@ static rqci_sub_turn live_phase(rqci_sub *s, rqci_sub_event *ev)
     if (rc == RQC_OK)
         rc = rqci_sp_recv(&s->stream, &p, &n, &s->err);
     if (rc == RQC_OK) {
-        s->until_ms = now_ms() + STALE_MS;
+        s->until_ms = rqci_exact_ms() + STALE_MS;
         return rqci_sub_frame(s, p, n, ev);
     }
     // An answer to a nudge, or the end of that connection, of which the next question will hear.
@@ -295,7 +288,7 @@ static rqci_sub_turn live_phase(rqci_sub *s, rqci_sub_event *ev)
         if (end != RQC_OK && end != RQC_TIMEOUT)
             close_ask(s);
     }
-    if (rc == RQC_TIMEOUT && now_ms() < s->until_ms)
+    if (rc == RQC_TIMEOUT && rqci_exact_ms() < s->until_ms)
         return RQCI_TURN_IDLE;
     if (rc == RQC_TIMEOUT)
         rqci_fail(&s->err, rc, "nothing came for %d ms", STALE_MS);
@@ -343,7 +336,7 @@ static void arm_all(rqci_sub *s)
     arm(s, 1, &s->stream, s->phase != RQCI_PHASE_CATCHUP);
     // An end that moves on with every frame is not set anew for each: the timer rings at the old
     // one, and then for the new one.
-    if (at >= s->armed_ms && now_ms() < s->armed_ms)
+    if (at >= s->armed_ms && rqci_exact_ms() < s->armed_ms)
         return;
     const struct itimerspec t = {.it_value = {at / 1000, at % 1000 * 1000000 + 1}};
     uint64_t expired;
@@ -386,7 +379,7 @@ static rqc_err open_all(rqci_sub *s, rqci_errbuf *err)
         timerfd_settime(s->timer, 0, &t, NULL) != 0)
         return rqci_fail(err, RQC_IO, "no descriptor to wait for: %s", strerror(errno));
     if (getrandom(&s->random, sizeof s->random, GRND_NONBLOCK) < 0)
-        s->random = (uint64_t)now_ms();
+        s->random = (uint64_t)rqci_exact_ms();
     return RQC_OK;
 }
 

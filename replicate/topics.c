@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "replicate/publisher_parts.h"
 
+#include "base/clock.h"
 #include "base/id.h"
 
 #include <stdio.h>
@@ -41,7 +42,7 @@ rqc_err rqci_topic_open(rqci_publisher *p, const uint8_t *id, rqci_topic **ret_t
     t->all = !id;
     t->fresh = true;
     t->summed_seq = UINT64_MAX;
-    t->used_ms = rqci_publisher_now_ms();
+    t->used_ms = rqci_exact_ms();
     if (id) {
         memcpy(t->id, id, 16);
         snprintf(t->url, sizeof t->url, "ipc://%s.%016llx", p->path,
@@ -97,7 +98,7 @@ rqc_err rqci_publisher_topic(rqci_publisher *p, const uint8_t *id, bool tcp, cha
     if (rc == RQC_OK && tcp)
         rc = listen_tcp(p, t, err);
     if (rc == RQC_OK) {
-        t->used_ms = rqci_publisher_now_ms();
+        t->used_ms = rqci_exact_ms();
         if (tcp)
             snprintf(ret_url, size, "tcp://*:%u", t->port);
         else
