@@ -381,6 +381,13 @@ rqc_err rqci_history_check(rqci_store *s, bool *ret_ok, uint64_t *ret_head, rqci
 // Notes that everything up to head is durable.
 void rqci_history_reached(rqci_store *s, uint64_t head);
 
+// ---- One transaction (group.c) ----
+void rqci_job_clear(rqci_job *job); // no result yet
+// By whoever has the turn: does the jobs, linked by `next`, and calls done() of each.
+void rqci_group_run(rqci_store *s, rqci_job *first);
+// The view is brought to `head`, which is durable.
+rqc_err rqci_view_follows(rqci_store *s, uint64_t head, bool prepared);
+
 // ---- Writer (writer.c, checkpoint.c) ----
 void *rqci_writer_main(void *store);
 // Runs fn on the writer thread and waits. RQC_CLOSED, RQC_READ_ONLY.
