@@ -67,6 +67,28 @@ void rqci_wtxn_free(rqci_wtxn *w)
     rqci_buf_free(&w->seat[1]);
 }
 
+int rqci_wtxn_get(const rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen, MDB_val *val)
+{
+    MDB_val key = {klen, (void *)(uintptr_t)k};
+    return mdb_get(w->txn, w->env->dbi[db], &key, val);
+}
+
+rqc_err rqci_wtxn_put(rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen, const void *v,
+                      size_t vlen)
+{
+    MDB_val key = {klen, (void *)(uintptr_t)k}, val = {vlen, (void *)(uintptr_t)v};
+    return rqci_lmdb_err(mdb_put(w->txn, w->env->dbi[db], &key, &val, 0), "write", w->err);
+}
+
+rqc_err rqci_wtxn_del(rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen)
+{
+    MDB_val key = {klen, (void *)(uintptr_t)k};
+    const int rc = mdb_del(w->txn, w->env->dbi[db], &key, NULL);
+    if (rc == MDB_NOTFOUND)
+        return rqci_fail(w->err, RQC_CORRUPT, "view: an index entry is missing");
+    return rqci_lmdb_err(rc, "delete", w->err);
+}
+
 // ---- The rows of the log, linked by key ----
 
 typedef struct load {

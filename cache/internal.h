@@ -155,6 +155,12 @@ rqc_err rqci_wtxn_begin(rqci_wtxn *w, rqci_env *e,
 rqc_err rqci_wtxn_commit(rqci_wtxn *w);    // writes meta and counters
 void rqci_wtxn_abort(rqci_wtxn *w);
 void rqci_wtxn_free(rqci_wtxn *w); // memory; aborts what is open
+// One entry. rqci_wtxn_get gives LMDB's code; to delete what is not there is RQC_CORRUPT, for the
+// indexes would disagree.
+int rqci_wtxn_get(const rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen, MDB_val *val);
+rqc_err rqci_wtxn_put(rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen, const void *v,
+                      size_t vlen);
+rqc_err rqci_wtxn_del(rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen);
 
 rqc_err rqci_ws_number(rqci_wtxn *w, const uint8_t id[16],
                        uint32_t *ret_number); // gives a new number when unknown
@@ -215,6 +221,18 @@ rqc_err rqci_owner_of(MDB_txn *txn, const rqci_env *e, uint8_t entity, const uin
 // unknown one.
 rqc_err rqci_home_number(rqci_wtxn *w, uint8_t entity, const uint8_t id[16],
                          const uint8_t owner[16], uint32_t *ret_number);
+
+// The order of changes (seqs.c).
+rqc_err rqci_seq_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity, const uint8_t id[16],
+                     const uint8_t *v, size_t vlen);
+rqc_err rqci_seq_del(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity, const uint8_t id[16]);
+// The tombstone of a record in a workspace goes away: the record is back, or a newer tombstone
+// replaces it.
+rqc_err rqci_tomb_drop(rqci_wtxn *w, uint32_t ws, uint8_t entity, const uint8_t id[16]);
+// A record leaves a workspace at `seq`; behind the horizon without a trace.
+rqc_err rqci_tomb_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity, const uint8_t id[16],
+                      const uint8_t owner[16]);
+// Those with from < seq ≤ to.
 rqc_err rqci_prune_tombs(rqci_wtxn *w, uint64_t from, uint64_t to);
 
 // Replay (apply.c): the log rows in `log` in order, contents from src.

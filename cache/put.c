@@ -18,29 +18,6 @@ typedef struct place {
     uint8_t owner[16]; // of everything else
 } place;
 
-static int db_get(const rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen, MDB_val *val)
-{
-    MDB_val key = {klen, (void *)(uintptr_t)k};
-    return mdb_get(w->txn, w->env->dbi[db], &key, val);
-}
-
-static rqc_err db_put(rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen, const void *v,
-                      size_t vlen)
-{
-    MDB_val key = {klen, (void *)(uintptr_t)k}, val = {vlen, (void *)(uintptr_t)v};
-    return rqci_lmdb_err(mdb_put(w->txn, w->env->dbi[db], &key, &val, 0), "write", w->err);
-}
-
-// A missing key is a fault: the indexes would disagree.
-static rqc_err db_del(rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t klen)
-{
-    MDB_val key = {klen, (void *)(uintptr_t)k};
-    const int rc = mdb_del(w->txn, w->env->dbi[db], &key, NULL);
-    if (rc == MDB_NOTFOUND)
-        return rqci_fail(w->err, RQC_CORRUPT, "view: an index entry is missing");
-    return rqci_lmdb_err(rc, "delete", w->err);
-}
-
 static rqc_err place_decode(uint8_t entity, const MDB_val *val, place *ret)
 {
     const uint8_t *p = val->mv_data;
@@ -67,7 +44,7 @@ static rqc_err place_get(const rqci_wtxn *w, uint8_t entity, const uint8_t id[16
     uint8_t k[RQCI_KEY_ID];
     MDB_val val;
     const size_t n = rqci_key_place(k, entity, id);
-    const int rc = db_get(w, rqci_place_db(entity), k, n, &val);
+    const int rc = rqci_wtxn_get(w, rqci_place_db(entity), k, n, &val);
     return rc != 0 ? rqci_lmdb_err(rc, "id", w->err) : place_decode(entity, &val, ret);
 }
 
@@ -77,12 +54,12 @@ static rqc_err with_record(rqci_wtxn *w, enum rqci_dbi db, const void *k, size_t
                            const void *v, size_t n, const rqc_record *r)
 {
     if (!rqci_place_has_record(rqci_rec_size(r)))
-        return db_put(w, db, k, klen, v, n);
+        return rqci_wtxn_put(w, db, k, klen, v, n);
     w->place.len = 0;
     rqc_err rc = rqci_buf_add(&w->place, v, n);
     if (rc == RQC_OK)
         rc = rqci_buf_add(&w->place, r, rqci_rec_size(r));
-    return rc == RQC_OK ? db_put(w, db, k, klen, w->place.data, w->place.len) : rc;
+    return rc == RQC_OK ? rqci_wtxn_put(w, db, k, klen, w->place.data, w->place.len) : rc;
 }
 
 static rqc_err place_put(rqci_wtxn *w, const rqc_record *r, const place *p)
@@ -106,7 +83,7 @@ static rqc_err place_put(rqci_wtxn *w, const rqc_record *r, const place *p)
         }
     }
     return entity == RQCI_HTTP ? with_record(w, db, k, klen, v, n, r)
-                               : db_put(w, db, k, klen, v, n);
+                               : rqci_wtxn_put(w, db, k, klen, v, n);
 }
 
 // Notes an arrival in the place of a request or response.
@@ -116,7 +93,7 @@ static rqc_err place_arrive(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], 
     uint8_t k[RQCI_KEY_ID];
     MDB_val val;
     const size_t klen = rqci_key_place(k, entity, id);
-    const int got = db_get(w, db, k, klen, &val);
+    const int got = rqci_wtxn_get(w, db, k, klen, &val);
     if (got != 0)
         return rqci_lmdb_err(got, "id", w->err);
     w->place.len = 0;
@@ -124,7 +101,7 @@ static rqc_err place_arrive(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], 
     if (rc != RQC_OK)
         return rc;
     rqci_put64(w->place.data + 16, seq);
-    return db_put(w, db, k, klen, w->place.data, w->place.len);
+    return rqci_wtxn_put(w, db, k, klen, w->place.data, w->place.len);
 }
 
 rqc_err rqci_home_number(rqci_wtxn *w, uint8_t entity, const uint8_t id[16],
@@ -166,119 +143,6 @@ static rqc_err home_at(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], const
     return RQC_OK;
 }
 
-// ---- The by-seq index and tombstones ----
-
-static rqc_err seq_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity,
-                       const uint8_t id[16], const uint8_t *v, size_t vlen)
-{
-    uint8_t k[RQCI_KEY_SEQ];
-    rqci_wsent *s;
-    rqc_err rc = rqci_ws_load(w, ws, &s);
-    if (rc != RQC_OK)
-        return rc;
-    if (seq > s->state.seq) {
-        s->state.seq = seq;
-        s->dirty = true;
-    }
-    rqci_key_seq(k, ws, seq, entity, id);
-    return db_put(w, RQCI_DB_SEQ, k, sizeof k, v, vlen);
-}
-
-static rqc_err seq_del(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity,
-                       const uint8_t id[16])
-{
-    uint8_t k[RQCI_KEY_SEQ];
-    rqci_key_seq(k, ws, seq, entity, id);
-    return db_del(w, RQCI_DB_SEQ, k, sizeof k);
-}
-
-// The tombstone of a record in a workspace goes away: the record is back, or a newer tombstone
-// replaces it.
-static rqc_err tomb_drop(rqci_wtxn *w, uint32_t ws, uint8_t entity, const uint8_t id[16])
-{
-    rqci_wsent *s;
-    rqc_err rc = rqci_ws_load(w, ws, &s);
-    if (rc != RQC_OK || s->tombs == 0)
-        return rc;
-    uint8_t k[RQCI_KEY_TOMB];
-    MDB_val val;
-    rqci_key_tomb(k, ws, entity, id);
-    const int got = db_get(w, RQCI_DB_TOMB, k, sizeof k, &val);
-    if (got == MDB_NOTFOUND)
-        return RQC_OK;
-    if (got != 0 || val.mv_size != 8)
-        return got != 0 ? rqci_lmdb_err(got, "tombstone", w->err) : RQC_CORRUPT;
-    rc = seq_del(w, ws, rqci_get64(val.mv_data), entity, id);
-    if (rc == RQC_OK)
-        rc = db_del(w, RQCI_DB_TOMB, k, sizeof k);
-    s->tombs--;
-    s->dirty = true;
-    w->meta.tombstones--;
-    return rc;
-}
-
-static rqc_err tomb_put(rqci_wtxn *w, uint32_t ws, uint64_t seq, uint8_t entity,
-                        const uint8_t id[16], const uint8_t owner[16])
-{
-    uint8_t k[RQCI_KEY_TOMB], v[8];
-    rqci_wsent *s;
-    rqc_err rc = tomb_drop(w, ws, entity, id);
-    if (rc == RQC_OK)
-        rc = rqci_ws_load(w, ws, &s);
-    if (rc != RQC_OK || seq <= w->meta.horizon)
-        return rc; // behind the horizon nobody may ask for it
-    rqci_key_tomb(k, ws, entity, id);
-    rqci_put64(v, seq);
-    rc = db_put(w, RQCI_DB_TOMB, k, sizeof k, v, sizeof v);
-    uint8_t tomb[RQCI_SEQ_TOMB] = {0};
-    memcpy(tomb, owner, 16);
-    if (rc == RQC_OK)
-        rc = seq_put(w, ws, seq, entity, id, tomb, sizeof tomb);
-    s->tombs++;
-    s->dirty = true;
-    w->meta.tombstones++;
-    return rc;
-}
-
-rqc_err rqci_prune_tombs(rqci_wtxn *w, uint64_t from, uint64_t to)
-{
-    MDB_cursor *c = NULL;
-    rqc_err rc =
-        rqci_lmdb_err(mdb_cursor_open(w->txn, w->env->dbi[RQCI_DB_SEQ], &c), "tombstones", w->err);
-    static const uint8_t zero[16];
-    for (uint32_t ws = 0; rc == RQC_OK && ws <= w->meta.workspaces; ws++) {
-        rqci_wsent *s;
-        rc = rqci_ws_load(w, ws, &s);
-        if (rc != RQC_OK || s->tombs == 0)
-            continue;
-        uint8_t k[RQCI_KEY_SEQ];
-        rqci_key_seq(k, ws, from + 1, 0, zero);
-        MDB_val key = {sizeof k, k}, val;
-        int got = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
-        while (got == 0 && rc == RQC_OK && rqci_get32be(key.mv_data) == ws &&
-               rqci_get64be((uint8_t *)key.mv_data + 4) <= to) {
-            if (val.mv_size == RQCI_SEQ_TOMB) {
-                uint8_t t[RQCI_KEY_TOMB];
-                rqci_key_tomb(t, ws, ((uint8_t *)key.mv_data)[12], (uint8_t *)key.mv_data + 13);
-                got = mdb_cursor_del(c, 0);
-                rc = got == 0 ? db_del(w, RQCI_DB_TOMB, t, sizeof t) : RQC_OK;
-                s->tombs--;
-                s->dirty = true;
-                w->meta.tombstones--;
-                if (got ==
-                    0) // MDB_NEXT knows that the cursor stands on the entry behind the deleted one
-                    got = mdb_cursor_get(c, &key, &val, MDB_NEXT);
-            } else {
-                got = mdb_cursor_get(c, &key, &val, MDB_NEXT);
-            }
-        }
-        if (rc == RQC_OK && got != 0 && got != MDB_NOTFOUND)
-            rc = rqci_lmdb_err(got, "tombstones", w->err);
-    }
-    mdb_cursor_close(c);
-    return rc;
-}
-
 // ---- A request's own indexes ----
 
 static rqc_err http_keys(rqci_wtxn *w, const rqc_record *r, const place *p, bool add)
@@ -288,14 +152,14 @@ static rqc_err http_keys(rqci_wtxn *w, const rqc_record *r, const place *p, bool
     rqci_rec_field(r, RQCI_HTTP_METHOD, &method);
     const size_t n = method.type == RQC_TEXT ? method.n : 0;
     rqci_key_method(m, p->ws, p->class, method.p, n, p->updated, rqci_rec_id(r));
-    rqc_err rc = add ? db_put(w, RQCI_DB_METHOD, m, sizeof m, NULL, 0)
-                     : db_del(w, RQCI_DB_METHOD, m, sizeof m);
+    rqc_err rc = add ? rqci_wtxn_put(w, RQCI_DB_METHOD, m, sizeof m, NULL, 0)
+                     : rqci_wtxn_del(w, RQCI_DB_METHOD, m, sizeof m);
     const uint8_t *parent = rqci_rec_id_field(r, RQCI_HTTP_PARENT_HTTP_ID);
     if (rc != RQC_OK || parent == NULL || !(p->class & RQCI_CLASS_DELTA))
         return rc;
     rqci_key_delta(d, parent, p->updated, rqci_rec_id(r));
     if (!add)
-        return db_del(w, RQCI_DB_DELTA, d, sizeof d);
+        return rqci_wtxn_del(w, RQCI_DB_DELTA, d, sizeof d);
     rqci_put32(v, p->ws);
     v[4] = p->class;
     return with_record(w, RQCI_DB_DELTA, d, sizeof d, v, sizeof v, r);
@@ -307,7 +171,7 @@ static rqc_err http_record(rqci_wtxn *w, const uint8_t id[16], const place *p,
     uint8_t k[RQCI_KEY_HTTP];
     MDB_val val;
     rqci_key_http(k, p->ws, p->class, p->updated, id);
-    const int rc = db_get(w, RQCI_DB_HTTP, k, sizeof k, &val);
+    const int rc = rqci_wtxn_get(w, RQCI_DB_HTTP, k, sizeof k, &val);
     if (rc == MDB_NOTFOUND ||
         (rc == 0 && (val.mv_size < RQCI_REC_HEADER || rqci_rec_size(val.mv_data) != val.mv_size)))
         return rqci_fail(w->err, RQC_CORRUPT, "view: a request is missing or damaged");
@@ -350,11 +214,11 @@ static rqc_err reseat_one(rqci_wtxn *w, rqc_record *r, const uint8_t owner[16], 
     const uint8_t entity = rqci_rec_entity(r);
     rqc_err rc = spend(w, r);
     if (rc == RQC_OK)
-        rc = seq_del(w, from, rqci_rec_seq(r), entity, rqci_rec_id(r));
+        rc = rqci_seq_del(w, from, rqci_rec_seq(r), entity, rqci_rec_id(r));
     if (rc == RQC_OK && from != to) {
-        rc = tomb_put(w, from, seq, entity, rqci_rec_id(r), owner);
+        rc = rqci_tomb_put(w, from, seq, entity, rqci_rec_id(r), owner);
         if (rc == RQC_OK)
-            rc = tomb_drop(w, to, entity, rqci_rec_id(r));
+            rc = rqci_tomb_drop(w, to, entity, rqci_rec_id(r));
         if (rc == RQC_OK)
             rc = rqci_ws_count(w, from, r, -1);
         if (rc == RQC_OK)
@@ -363,7 +227,7 @@ static rqc_err reseat_one(rqci_wtxn *w, rqc_record *r, const uint8_t owner[16], 
     if (rc != RQC_OK)
         return rc;
     rqci_rec_set_seq(r, seq);
-    return seq_put(w, to, seq, entity, rqci_rec_id(r), owner, RQCI_SEQ_HERE);
+    return rqci_seq_put(w, to, seq, entity, rqci_rec_id(r), owner, RQCI_SEQ_HERE);
 }
 
 // A copy of one chunk in `seat`: rewritten record by record, then stored; then what its responses
@@ -446,7 +310,7 @@ static rqc_err unindex(rqci_wtxn *w, const rqc_record *old, const place *p, uint
     const uint8_t entity = rqci_rec_entity(old);
     rqc_err rc = rqci_ws_count(w, ws, old, -1);
     if (rc == RQC_OK)
-        rc = seq_del(w, ws, rqci_rec_seq(old), entity, rqci_rec_id(old));
+        rc = rqci_seq_del(w, ws, rqci_rec_seq(old), entity, rqci_rec_id(old));
     if (rc != RQC_OK || entity != RQCI_HTTP)
         return rc;
     return http_keys(w, old, p, false);
@@ -456,7 +320,7 @@ static rqc_err remove_http(rqci_wtxn *w, const uint8_t id[16], const place *p)
 {
     uint8_t k[RQCI_KEY_HTTP];
     rqci_key_http(k, p->ws, p->class, p->updated, id);
-    return db_del(w, RQCI_DB_HTTP, k, sizeof k);
+    return rqci_wtxn_del(w, RQCI_DB_HTTP, k, sizeof k);
 }
 
 // unindex() writes, which may move the pages that `old` points into, so it works on a copy.
@@ -476,7 +340,7 @@ static rqc_err store_http(rqci_wtxn *w, const rqc_record *r, const place *p)
 {
     uint8_t k[RQCI_KEY_HTTP];
     rqci_key_http(k, p->ws, p->class, p->updated, rqci_rec_id(r));
-    const rqc_err rc = db_put(w, RQCI_DB_HTTP, k, sizeof k, r, rqci_rec_size(r));
+    const rqc_err rc = rqci_wtxn_put(w, RQCI_DB_HTTP, k, sizeof k, r, rqci_rec_size(r));
     return rc == RQC_OK ? http_keys(w, r, p, true) : rc;
 }
 
@@ -527,11 +391,11 @@ rqc_err rqci_put(rqci_wtxn *w, rqc_record *r, bool arrives)
             rc = entity == RQCI_HTTP ? remove_http(w, id, &old)
                                      : rqci_kids_del(w, old.owner, entity, id);
         if (rc == RQC_OK && from != to)
-            rc = tomb_put(w, from, seq, entity, id,
-                          entity == RQCI_HTTP ? (const uint8_t[16]){0} : old.owner);
+            rc = rqci_tomb_put(w, from, seq, entity, id,
+                               entity == RQCI_HTTP ? (const uint8_t[16]){0} : old.owner);
     }
     if (rc == RQC_OK && (!was || from != to))
-        rc = tomb_drop(w, to, entity, id);
+        rc = rqci_tomb_drop(w, to, entity, id);
     if (rc == RQC_OK)
         rc = entity == RQCI_HTTP ? store_http(w, r, &now) : rqci_kids_put(w, now.owner, r);
     if (rc == RQC_OK)
@@ -539,7 +403,7 @@ rqc_err rqci_put(rqci_wtxn *w, rqc_record *r, bool arrives)
     uint8_t here[RQCI_SEQ_HERE];
     place_in_seq(entity, &now, here);
     if (rc == RQC_OK)
-        rc = seq_put(w, to, seq, entity, id, here, sizeof here);
+        rc = rqci_seq_put(w, to, seq, entity, id, here, sizeof here);
     if (rc == RQC_OK)
         rc = rqci_ws_count(w, to, r, 1);
     const bool owns = entity == RQCI_HTTP || entity == RQCI_HTTP_RESPONSE;
@@ -578,9 +442,9 @@ rqc_err rqci_del(rqci_wtxn *w, uint8_t entity, const uint8_t id[16], uint64_t se
     uint8_t k[RQCI_KEY_ID];
     const size_t klen = rqci_key_place(k, entity, id);
     if (rc == RQC_OK)
-        rc = db_del(w, rqci_place_db(entity), k, klen);
+        rc = rqci_wtxn_del(w, rqci_place_db(entity), k, klen);
     if (rc == RQC_OK)
-        rc = tomb_put(w, ws, seq, entity, id, p.owner);
+        rc = rqci_tomb_put(w, ws, seq, entity, id, p.owner);
     if (rc == RQC_OK && (entity == RQCI_HTTP || entity == RQCI_HTTP_RESPONSE))
         rc = reseat(w, entity, id, ws, 0, seq);
     return rc;
