@@ -223,12 +223,6 @@ static rqc_err put_touched(build *b, const rqci_entity *e)
     return RQC_OK;
 }
 
-static rqc_err scan_here(const rqci_source *src, uint8_t entity,
-                         rqc_err (*fn)(void *arg, rqc_record *r), void *arg, rqci_errbuf *err)
-{
-    return src->scan(src->ctx, entity, fn, arg, err);
-}
-
 static rqc_err build_all(build *b)
 {
     // Owners before what they own.
@@ -245,8 +239,6 @@ static rqc_err build_all(build *b)
                                                    RQCI_HTTP_VERSION,
                                                    RQCI_HTTP_RESPONSE_HEADER,
                                                    RQCI_HTTP_RESPONSE_ASSERT};
-    rqc_err (*scan)(const rqci_source *src, uint8_t entity, rqc_err (*fn)(void *arg, rqc_record *r),
-                    void *arg, rqci_errbuf *err);
     const uint64_t horizon = b->state->horizon;
     rqc_err rc = b->src->changes(b->src->ctx, 0, horizon, known_add, b, b->err);
     b->cut = horizon;
@@ -255,7 +247,7 @@ static rqc_err build_all(build *b)
     if (rc == RQC_OK || rc == RQC_DIFFERENT)
         rc = rqci_log_load(&b->log, b->src, b->cut, b->state->head, SIZE_MAX, b->err);
     b->total = b->src->count(b->src->ctx) + b->log.n;
-    scan = b->total >= SCAN_AHEAD ? rqci_scan_ahead : scan_here;
+    const bool ahead = b->total >= SCAN_AHEAD;
     if (rc == RQC_OK)
         rc = rqci_wtxn_begin(&b->w, b->env, b->err);
     b->w.bulk = true;
@@ -267,7 +259,8 @@ static rqc_err build_all(build *b)
     m->baseline = b->state->baseline;
     m->horizon = horizon;
     for (int i = 0; rc == RQC_OK && i < RQCI_ENTITY_MAX; i++) {
-        rc = scan(b->src, order[i], scan_row, b, b->err);
+        rc = ahead ? rqci_scan_ahead(b->src, order[i], scan_row, b, b->err)
+                   : b->src->scan(b->src->ctx, order[i], scan_row, b, b->err);
         if (rc == RQC_OK)
             rc = put_touched(b, rqci_entity_of(order[i]));
     }

@@ -134,16 +134,6 @@ static rqc_err check_row(rqci_sql *q, const rqci_write *w, rqci_errbuf *err)
 
 // ---- New rows ----
 
-static const rqci_entity *entity_of_table(const char *table)
-{
-    for (unsigned c = 1; c <= RQCI_ENTITY_MAX; c++) {
-        const rqci_entity *e = rqci_entity_of(c);
-        if (e && sqlite3_stricmp(e->table, table) == 0)
-            return e;
-    }
-    return NULL;
-}
-
 static int field_of_column(const rqci_sql *q, const rqci_entity *e, const char *column)
 {
     for (int i = 1; i < e->nfields; i++) {
@@ -157,7 +147,8 @@ static int field_of_column(const rqci_sql *q, const rqci_entity *e, const char *
 // One row of REFERENCES.
 static void add_point(const rqci_sql *q, const rqci_entity *e, sqlite3_stmt *st, rqci_points *p)
 {
-    const rqci_entity *parent = entity_of_table(text_at(st, 1));
+    const char *table = text_at(st, 1);
+    const rqci_entity *parent = rqci_entity_named(table, strlen(table));
     const int field = field_of_column(q, e, text_at(st, 2));
     p->plain =
         p->plain && sqlite3_column_int(st, 4) == 0 && parent && field > 0 &&
