@@ -5,6 +5,7 @@
 #ifndef RQC_TESTS_FAULTS_SWEEP_H
 #define RQC_TESTS_FAULTS_SWEEP_H
 
+#include "tests/entries.h"
 #include "tests/faults_model.h"
 
 #include <sys/socket.h>
@@ -45,17 +46,6 @@ static uint64_t singles = SINGLES;
 extern int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
 
 // ---- What a case leaves behind ------------------------------------------------------------------
-
-static unsigned entries(const char *dir)
-{
-    unsigned n = 0;
-    DIR *d = opendir(dir);
-    while (d && readdir(d))
-        n++;
-    if (d)
-        closedir(d);
-    return n;
-}
 
 // Open descriptors, but for sockets that others connected to: nng keeps some of those for good.
 static unsigned descriptors(void)

@@ -9,9 +9,9 @@
 #include "replicate/net.h"
 #include "replicate/sp.h"
 
+#include "tests/entries.h"
 #include "tests/faults.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -77,14 +77,17 @@ static bool comes_in(void)
     return in;
 }
 
-static unsigned open_descriptors(void)
+// Descriptors of this process, once nng has given up those of visits before: when their number has
+// been the same for half a second.
+static unsigned settled(void)
 {
-    unsigned n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    while (d && readdir(d))
-        n++;
-    if (d)
-        closedir(d);
+    unsigned n = 0, same = 0;
+    for (int ms = 0; ms < WAIT_MS && same < 50; ms += 10) {
+        const unsigned now = entries("/proc/self/fd");
+        same = now == n ? same + 1 : 0;
+        n = now;
+        usleep(10000);
+    }
     return n;
 }
 
@@ -114,7 +117,7 @@ static void test_no_memory(void)
 {
     const uint64_t before = rqci_net_counts_of(house.net).reopened;
     uint64_t failed = 0, told = 0, left = 0;
-    const unsigned fds = open_descriptors();
+    const unsigned fds = settled();
     for (uint64_t i = 0; i < NO_MEMORY; i++) {
         rqci_sp sp;
         rqci_sp_init(&sp);
@@ -128,8 +131,7 @@ static void test_no_memory(void)
     is(failed, NO_MEMORY, "memory runs out where the handshake begins");
     is(told, NO_MEMORY, "each client is told that");
     is(left, NO_MEMORY, "and has no connection");
-    // One of a visit before may end meanwhile.
-    ok(open_descriptors() <= fds, "nor a descriptor");
+    is(settled(), fds, "nor a descriptor");
     ok(comes_in(), "the next one is taken in");
     is(rqci_net_counts_of(house.net).reopened, before, "by the listener that there was");
 }

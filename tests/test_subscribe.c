@@ -4,11 +4,11 @@
 // what is refused, and what a server that is none does to it.
 #include "api/reqcast.h"
 
+#include "tests/entries.h"
 #include "tests/shim.h"
 #include "tests/sidecar.h"
 #include "tests/store_fixture.h"
 
-#include <dirent.h>
 #include <poll.h>
 #include <signal.h>
 
@@ -91,17 +91,6 @@ static void *traffic(void *arg)
     return NULL;
 }
 
-static size_t open_files(void)
-{
-    size_t n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    while (d && readdir(d))
-        n++;
-    if (d)
-        closedir(d);
-    return n;
-}
-
 static void ignore(void *ctx, const rqc_event *e)
 {
     atomic_fetch_add((_Atomic uint64_t *)ctx, e->n);
@@ -111,7 +100,8 @@ static void check_ten_thousand(rqc_db *db)
 {
     _Atomic uint64_t changes = 0;
     rqc_sub *open[50] = {NULL};
-    const size_t before = open_files(), rounds = tap_scaled(10000);
+    const unsigned before = entries("/proc/self/fd");
+    const size_t rounds = tap_scaled(10000);
     size_t refused = 0;
     pthread_t t;
     if (pthread_create(&t, NULL, traffic, db) != 0)
@@ -139,7 +129,7 @@ static void check_ten_thousand(rqc_db *db)
     pthread_join(t, NULL);
     is(refused, 0u, "%zu subscribers were opened and closed under traffic", rounds);
     ok(atomic_load(&changes) > 0, "some of them were told changes");
-    is(open_files(), before, "no descriptor is lost");
+    is(entries("/proc/self/fd"), before, "no descriptor is lost");
 }
 
 // What a slow application is told: each record at its latest state, and all of them.
