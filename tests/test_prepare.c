@@ -35,16 +35,23 @@ static uint64_t state_head(void)
     return head;
 }
 
+// The writer holds the view: its next state is made.
+static int apply_is_held(void *count)
+{
+    const bool prepared = pthread_mutex_trylock(&at.db->apply) != 0;
+    if (!prepared)
+        pthread_mutex_unlock(&at.db->apply);
+    *(int *)count += prepared;
+    return 0;
+}
+
 // Runs when everything of the transaction is there but its durability.
 static int at_commit(void *arg)
 {
     const rqc_position before = *(const rqc_position *)arg;
     const rqc_position own = rqc_position_now(at.db), other = rqc_position_now(at.attached);
     at.calls++;
-    const bool prepared = pthread_mutex_trylock(&at.db->apply) != 0;
-    if (!prepared)
-        pthread_mutex_unlock(&at.db->apply);
-    at.prepared += prepared;
+    (void)apply_is_held(&at.prepared);
     at.seen += there(at.own, at.request) || there(at.other, at.request);
     at.seen += own.seq != before.seq || other.seq != before.seq;
     at.seen += state_head() != before.seq;
@@ -226,6 +233,125 @@ static void test_heavy(void)
        "as SQLite has it");
 }
 
+// Many positions of one record, and few large records.
+static void test_positions_and_bytes(void)
+{
+    rqc_result r = {.visible = 0};
+    uint8_t id[16];
+    rqc_txn *t = sdb_txn(at.db);
+    sdb_id(id, 9, 4);
+    for (unsigned n = 0; n <= RQCI_PREPARE_MAX; n++) {
+        rqc_value row[RQC_HTTP_NFIELDS] = {{0}};
+        row[RQC_HTTP_UPDATED_AT] = rqc_int(1000 + n);
+        if (rqc_patch(t, RQC_HTTP, id, row, 0) != RQC_OK)
+            bail("%s", rqc_txn_error(t));
+    }
+    ok(commit_looked_at(t, 0, &r) == RQC_OK && at.calls == 1 && at.prepared == 0 && r.visible,
+       "one record that changes often is not made before the commit");
+    rqc_txn_free(t);
+    static char value[30001];
+    memset(value, 'v', sizeof value - 1);
+    t = sdb_txn(at.db);
+    for (unsigned n = 0; n < 10; n++) {
+        sdb_id(id, 4, 1000 + n);
+        uint8_t http[16];
+        sdb_id(http, 9, 4);
+        if (sdb_put_header(t, id, http, value) != RQC_OK)
+            bail("%s", rqc_txn_error(t));
+    }
+    ok(commit_looked_at(t, 0, &r) == RQC_OK && at.calls == 1 && at.prepared == 0 && r.visible,
+       "nor are ten large ones");
+    rqc_txn_free(t);
+}
+
+static uint64_t unmirrored(void)
+{
+    rqc_stats s = {.size = sizeof s};
+    if (rqc_stats_read(at.db, &s, NULL) != RQC_OK)
+        bail("no statistics");
+    return s.unmirrored;
+}
+
+static rqc_err delete_request(uint64_t n, int refuse)
+{
+    uint8_t id[16];
+    rqc_txn *t = sdb_txn(at.db);
+    sdb_id(id, 9, n);
+    at.refuse = refuse;
+    if (rqc_delete(t, RQC_HTTP, id, 0) != RQC_OK)
+        bail("%s", rqc_txn_error(t));
+    const rqc_err rc = commit_looked_at(t, 0, NULL);
+    at.refuse = 0;
+    rqc_txn_free(t);
+    return rc;
+}
+
+// What a transaction has that cannot be mirrored counts when it is durable.
+static void test_unmirrored(void)
+{
+    rqc_result r;
+    sqlite3 *foreign;
+    if (commit_at(8, 0, &r) != RQC_OK || sqlite3_open(sdb_path, &foreign) != SQLITE_OK ||
+        sqlite3_exec(foreign,
+                     "INSERT INTO http_header (id, http_id, header_key, header_value)"
+                     " SELECT 'no id', id, '', '' FROM http WHERE updated_at = 8",
+                     NULL, NULL, NULL) != SQLITE_OK ||
+        rqc_sync(at.db, NULL) != RQC_OK)
+        bail("no row without an id");
+    sqlite3_close(foreign);
+    at.db->store->foreign_ms -= 20000;
+    const uint64_t before = unmirrored();
+    ok(before > 0, "a row that cannot be mirrored");
+    ok(delete_request(8, 1) != RQC_OK && at.prepared == 1, "its request is deleted in vain");
+    is(unmirrored(), before, "which does not count");
+    ok(delete_request(8, 0) == RQC_OK && at.prepared == 1, "and deleted");
+    ok(unmirrored() > before, "which does");
+}
+
+// Where the horizon moved there may be many tombstones to remove.
+static void test_horizon(void)
+{
+    rqc_options o = sdb_options();
+    rqc_db *before = at.db;
+    rqc_result r;
+    bool more = true;
+    o.retain = 8;
+    strcat(sdb_path, "2");
+    if (rqc_open(sdb_path, &o, &at.db, NULL) != RQC_OK)
+        bail("no second database");
+    rqci_keeper_stop(at.db);
+    for (uint64_t n = 1; n <= 40; n++)
+        if (sdb_commit_one(at.db, n, NULL) != RQC_OK)
+            bail("no request");
+    while (more)
+        if (rqci_store_compact(at.db->store, rqci_keeper_needs, at.db, &more, NULL) != RQC_OK)
+            bail("no compaction");
+    ok(at.db->store->facts.horizon > 0, "the horizon moved");
+    rqc_txn *t = sdb_txn(at.db);
+    uint8_t id[16];
+    sdb_id(id, 9, 41);
+    if (sdb_put_http(t, id, "horizon", 41) != RQC_OK)
+        bail("%s", rqc_txn_error(t));
+    static int prepared;
+    prepared = 0;
+    sqlite3_commit_hook(at.db->store->db, apply_is_held, &prepared);
+    ok(rqc_commit(t, &r) == RQC_OK && r.visible && prepared == 0,
+       "the first commit after it is not made before");
+    sdb_id(id, 9, 42);
+    rqc_txn_free(t);
+    t = sdb_txn(at.db);
+    if (sdb_put_http(t, id, "horizon", 42) != RQC_OK)
+        bail("%s", rqc_txn_error(t));
+    ok(rqc_commit(t, &r) == RQC_OK && r.visible && prepared == 1, "the next one is");
+    sqlite3_commit_hook(at.db->store->db, NULL, NULL);
+    rqc_txn_free(t);
+    rqc_verified v = {.records = 0};
+    ok(rqc_verify(at.db, 0, NULL, NULL, &v, NULL) == RQC_OK && v.differences == 0,
+       "and the view is what SQLite has");
+    rqc_close(at.db);
+    at.db = before;
+}
+
 int main(void)
 {
     sdb_begin("prepare");
@@ -243,6 +369,9 @@ int main(void)
     test_others_write();
     test_large();
     test_heavy();
+    test_positions_and_bytes();
+    test_unmirrored();
+    test_horizon();
     rqc_read_free(at.own);
     rqc_read_free(at.other);
     rqc_close(at.attached);
